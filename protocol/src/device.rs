@@ -1,0 +1,53 @@
+//! What a device says about itself.
+
+use serde::{Deserialize, Serialize};
+
+/// The device's description of itself, sent after every connect and when it changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Inventory {
+    /// Version of the agent.
+    pub agent_version: String,
+    /// `PRETTY_NAME` of os-release.
+    pub os: String,
+    /// Version of the running image: `IMAGE_VERSION`, else `VERSION_ID` of os-release.
+    pub os_version: String,
+    /// Kernel release (`uname -r`).
+    pub kernel: String,
+    /// Machine architecture (`uname -m`).
+    pub architecture: String,
+    /// Host name.
+    pub hostname: String,
+    /// Hardware serial number, where the board has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    /// Model, from the device tree or DMI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Random id of this boot (`/proc/sys/kernel/random/boot_id`).
+    pub boot_id: String,
+    /// The update backend and its version, e.g. `rauc 1.13`; empty without one.
+    pub updater: String,
+    /// `compatible` of the update backend.
+    pub compatible: String,
+    /// The slots that the update backend manages.
+    pub slots: Vec<Slot>,
+}
+
+/// One slot of the update backend.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Slot {
+    /// The backend's name, e.g. `rootfs.0`.
+    pub name: String,
+    /// Bootloader's name, e.g. `A`; empty for slots that are not booted.
+    pub bootname: String,
+    /// `booted`, `active` or `inactive`.
+    pub state: String,
+    /// `good` or `bad` as the bootloader sees it; empty when unknown.
+    pub boot_status: String,
+    /// Version of the bundle that was installed last; empty when never.
+    pub version: String,
+    /// When that was, as the device's clock said (RFC 3339); empty when never.
+    pub installed_at: String,
+}

@@ -1,0 +1,167 @@
+//! Device to server.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned, ser::SerializeMap};
+
+use crate::{
+    codec::{self, DecodeError},
+    deployment::{DeploymentState, Reason},
+    device::Inventory,
+    limits::MAX_SLOTS,
+};
+
+/// A message of the device's queue with its place in it.
+///
+/// Delivery is at least once and in order within a channel. The server remembers the highest `sequence` per device, channel and `queue`, and
+/// drops what it has seen. The device frees a message when its PUBACK comes, which the server sends after the commit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sequenced<T> {
+    /// Random number made when the device created its queue: a device that lost its queue starts a new one.
+    #[serde(rename = "q")]
+    pub queue: u64,
+    /// Position in the queue, from 1, never reused. Gaps are messages that the device had to drop.
+    #[serde(rename = "s")]
+    pub sequence: u64,
+    /// The message.
+    #[serde(rename = "m")]
+    pub message: T,
+}
+
+/// What a device reports, in order, none lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// First report after each connect, and again when it changes: the server answers with what the device missed.
+    Inventory(Inventory),
+    /// A deployment entered a new state.
+    Deployment(DeploymentReport),
+    /// An update that did not come through Homeport was seen (a USB stick, `rauc install` by hand).
+    LocalInstall(LocalInstall),
+    /// A command of a kind that this agent does not know.
+    Unsupported {
+        /// The command's kind.
+        command: String,
+    },
+    /// Something this side does not know yet. Stored by nobody, acknowledged, never fatal.
+    Unknown {
+        /// The kind as sent.
+        kind: String,
+    },
+}
+
+/// See [`Report::Deployment`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentReport {
+    /// Which deployment.
+    pub deployment: u64,
+    /// The state entered.
+    pub state: DeploymentState,
+    /// Why, for `waiting`, `failed`, `rolled_back` and `cancelled`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Version that runs as this is reported.
+    #[serde(default)]
+    pub running_version: String,
+    /// Bootloader's name of the slot that runs.
+    #[serde(default)]
+    pub running_slot: String,
+    /// Bytes fetched from the server for this deployment so far.
+    #[serde(default)]
+    pub bytes_fetched: u64,
+    /// The device's clock, milliseconds since 1970-01-01T00:00:00Z.
+    #[serde(default)]
+    pub at_ms: i64,
+}
+
+/// See [`Report::LocalInstall`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalInstall {
+    /// The slot that was written.
+    pub slot: String,
+    /// Version of the bundle.
+    pub version: String,
+    /// Whether it succeeded.
+    pub succeeded: bool,
+    /// The backend's error, or a remark.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// RAUC's transaction id, where it has one: names the installation.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub transaction: String,
+    /// When it happened, milliseconds since 1970-01-01T00:00:00Z, by the device's clock.
+    #[serde(default)]
+    pub at_ms: i64,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    kind: String,
+    #[serde(default)]
+    body: Option<ciborium::Value>,
+}
+
+// === impl Sequenced ===
+
+impl<T: Serialize> Sequenced<T> {
+    /// The payload for the channel of `T`.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+}
+
+impl<T: DeserializeOwned> Sequenced<T> {
+    /// Reads what [`Sequenced::encode`] wrote.
+    pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode(payload)
+    }
+}
+
+// === impl Report ===
+
+impl Serialize for Report {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match self {
+            Self::Inventory(inventory) => {
+                map.serialize_entry("kind", "inventory")?;
+                map.serialize_entry("body", inventory)?;
+            }
+            Self::Deployment(report) => {
+                map.serialize_entry("kind", "deployment")?;
+                map.serialize_entry("body", report)?;
+            }
+            Self::LocalInstall(install) => {
+                map.serialize_entry("kind", "local_install")?;
+                map.serialize_entry("body", install)?;
+            }
+            Self::Unsupported { command } => {
+                map.serialize_entry("kind", "unsupported")?;
+                map.serialize_entry("body", command)?;
+            }
+            Self::Unknown { kind } => map.serialize_entry("kind", kind)?,
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Report {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Envelope { kind, body } = Envelope::deserialize(deserializer)?;
+        let body = body.unwrap_or(ciborium::Value::Null);
+        let report = match kind.as_str() {
+            "inventory" => body.deserialized().map(Self::Inventory),
+            "deployment" => body.deserialized().map(Self::Deployment),
+            "local_install" => body.deserialized().map(Self::LocalInstall),
+            "unsupported" => body.deserialized().map(|command| Self::Unsupported { command }),
+            _ => Ok(Self::Unknown {
+                kind: crate::limits::clip(kind),
+            }),
+        }
+        .map_err(serde::de::Error::custom)?;
+        if let Self::Inventory(inventory) = &report {
+            if inventory.slots.len() > MAX_SLOTS {
+                return Err(serde::de::Error::custom("too many slots"));
+            }
+        }
+        Ok(report)
+    }
+}

@@ -1,0 +1,282 @@
+//! Every message survives encoding, damage is an error and never a panic, and what is unknown is tolerated.
+
+use ciborium::cbor;
+use homeport_protocol::{
+    BundleOffer, Command, DeploymentState, FailureCode, Inventory, Reason, Record, Report, Sequenced, Slot,
+    command::{Cancel, Deploy},
+    deployment::Progress,
+    report::{DeploymentReport, LocalInstall},
+    senml::Pack,
+};
+use proptest::prelude::*;
+
+fn text() -> impl Strategy<Value = String> {
+    "\\PC{0,24}"
+}
+
+fn state() -> impl Strategy<Value = DeploymentState> {
+    use DeploymentState as S;
+    prop::sample::select(vec![
+        S::Offered,
+        S::Waiting,
+        S::Downloading,
+        S::Installing,
+        S::Installed,
+        S::Rebooting,
+        S::Trial,
+        S::Verified,
+        S::RolledBack,
+        S::Failed,
+        S::Cancelled,
+        S::Unknown,
+    ])
+}
+
+fn reason() -> impl Strategy<Value = Reason> {
+    use FailureCode as C;
+    let code = prop::sample::select(vec![
+        C::Signature,
+        C::Incompatible,
+        C::VersionTooOld,
+        C::Truncated,
+        C::Corrupt,
+        C::BundleGone,
+        C::DiskFull,
+        C::Network,
+        C::Backend,
+        C::Busy,
+        C::HealthCheck,
+        C::FailedUnit,
+        C::ServerUnreachable,
+        C::Deadline,
+        C::BootFailed,
+        C::UnexpectedSlot,
+        C::Cancelled,
+        C::Lease,
+        C::Other,
+    ]);
+    (code, text()).prop_map(|(code, detail)| Reason::new(code, detail))
+}
+
+fn offer() -> impl Strategy<Value = BundleOffer> {
+    (
+        text(),
+        any::<u64>(),
+        text(),
+        text(),
+        text(),
+        prop::option::of(text()),
+    )
+        .prop_map(
+            |(id, size, path, version, compatible, manifest_hash)| BundleOffer {
+                id,
+                size,
+                path,
+                version,
+                compatible,
+                manifest_hash,
+            },
+        )
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        (any::<u64>(), offer())
+            .prop_map(|(deployment, bundle)| Command::Deploy(Deploy { deployment, bundle })),
+        any::<u64>().prop_map(|deployment| Command::Cancel(Cancel { deployment })),
+        Just(Command::Inventory),
+    ]
+}
+
+fn slot() -> impl Strategy<Value = Slot> {
+    (text(), text(), text(), text(), text(), text()).prop_map(
+        |(name, bootname, state, boot_status, version, installed_at)| Slot {
+            name,
+            bootname,
+            state,
+            boot_status,
+            version,
+            installed_at,
+        },
+    )
+}
+
+fn inventory() -> impl Strategy<Value = Inventory> {
+    (
+        text(),
+        text(),
+        prop::option::of(text()),
+        prop::option::of(text()),
+        prop::collection::vec(slot(), 0..4),
+    )
+        .prop_map(|(agent_version, os, serial, model, slots)| Inventory {
+            agent_version,
+            os,
+            serial,
+            model,
+            slots,
+            ..Inventory::default()
+        })
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    prop_oneof![
+        inventory().prop_map(Report::Inventory),
+        (
+            any::<u64>(),
+            state(),
+            prop::option::of(reason()),
+            text(),
+            text(),
+            any::<u64>(),
+            any::<i64>()
+        )
+            .prop_map(
+                |(deployment, state, reason, running_version, running_slot, bytes_fetched, at_ms)| {
+                    Report::Deployment(DeploymentReport {
+                        deployment,
+                        state,
+                        reason,
+                        running_version,
+                        running_slot,
+                        bytes_fetched,
+                        at_ms,
+                    })
+                }
+            ),
+        (text(), text(), any::<bool>(), text(), text(), any::<i64>()).prop_map(
+            |(slot, version, succeeded, detail, transaction, at_ms)| {
+                Report::LocalInstall(LocalInstall {
+                    slot,
+                    version,
+                    succeeded,
+                    detail,
+                    transaction,
+                    at_ms,
+                })
+            }
+        ),
+        text().prop_map(|command| Report::Unsupported { command }),
+    ]
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    let number = || prop::option::of(-1e12..1e12);
+    (
+        prop::option::of(text()),
+        number(),
+        prop::option::of(text()),
+        prop::option::of(text()),
+        number(),
+        number(),
+    )
+        .prop_map(|(base_name, base_time, name, unit, value, time)| Record {
+            base_name,
+            base_time,
+            name,
+            unit,
+            value,
+            time,
+            ..Record::default()
+        })
+}
+
+proptest! {
+    #[test]
+    fn commands(command in command()) {
+        prop_assert_eq!(Command::decode(&command.encode()).unwrap(), command);
+    }
+
+    #[test]
+    fn reports(queue: u64, sequence: u64, message in report()) {
+        let report = Sequenced { queue, sequence, message };
+        prop_assert_eq!(Sequenced::<Report>::decode(&report.encode()).unwrap(), report);
+    }
+
+    #[test]
+    fn telemetry(queue: u64, sequence: u64, records in prop::collection::vec(record(), 0..16)) {
+        let telemetry = Sequenced { queue, sequence, message: Pack(records) };
+        prop_assert_eq!(Sequenced::<Pack>::decode(&telemetry.encode()).unwrap(), telemetry);
+    }
+
+    #[test]
+    fn progress(deployment: u64, state in state(), percent: u8, bytes_fetched: u64, message in text()) {
+        let progress = Progress { deployment, state, percent, bytes_fetched, message };
+        prop_assert_eq!(Progress::decode(&progress.encode()).unwrap(), progress);
+    }
+
+    #[test]
+    fn damage_never_panics(report in report(), flip in any::<prop::sample::Index>(), bit in 0u8..8, cut in any::<prop::sample::Index>()) {
+        let mut bytes = Sequenced { queue: 1, sequence: 2, message: report }.encode();
+        let at = flip.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        bytes.truncate(cut.index(bytes.len() + 1));
+        let _ = Sequenced::<Report>::decode(&bytes);
+        let _ = Sequenced::<Pack>::decode(&bytes);
+        let _ = Command::decode(&bytes);
+        let _ = Progress::decode(&bytes);
+    }
+
+    #[test]
+    fn noise_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+        let _ = Sequenced::<Report>::decode(&bytes);
+        let _ = Sequenced::<Pack>::decode(&bytes);
+        let _ = Command::decode(&bytes);
+    }
+}
+
+#[expect(clippy::unwrap_used, reason = "a helper of tests; a panic is a failure")]
+fn bytes(value: &ciborium::Value) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(value, &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn unknown_kinds_are_not_fatal() {
+    let command = cbor!({ "kind" => "self-destruct", "body" => [1, 2, 3] }).unwrap();
+    assert_eq!(
+        Command::decode(&bytes(&command)).unwrap(),
+        Command::Unknown {
+            kind: "self-destruct".into()
+        }
+    );
+
+    let report = cbor!({ "q" => 1, "s" => 2, "m" => { "kind" => "mood", "body" => "good" } }).unwrap();
+    let report = Sequenced::<Report>::decode(&bytes(&report)).unwrap();
+    assert_eq!(report.message, Report::Unknown { kind: "mood".into() });
+}
+
+#[test]
+fn unknown_fields_and_words_are_tolerated() {
+    let report = cbor!({
+        "q" => 1, "s" => 2, "new" => true,
+        "m" => {
+            "kind" => "deployment", "new" => 1,
+            "body" => {
+                "deployment" => 7, "state" => "levitating", "new" => {},
+                "reason" => { "code" => "moon-phase", "detail" => "full" },
+            },
+        },
+    })
+    .unwrap();
+    let Report::Deployment(report) = Sequenced::<Report>::decode(&bytes(&report)).unwrap().message else {
+        panic!("not a deployment report");
+    };
+    assert_eq!(report.state, DeploymentState::Unknown);
+    assert_eq!(report.reason.unwrap().code, FailureCode::Other);
+}
+
+#[test]
+fn what_follows_a_message_is_refused() {
+    let mut bytes = Command::Inventory.encode();
+    bytes.push(0);
+    assert!(Command::decode(&bytes).is_err());
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    let mut bytes = vec![0x81; 10_000];
+    bytes.push(0);
+    assert!(Command::decode(&bytes).is_err());
+}
