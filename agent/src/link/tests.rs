@@ -1,0 +1,233 @@
+use std::sync::Mutex;
+
+use homeport_protocol::{Report, Sequenced, command::Cancel};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::*;
+use crate::{
+    queue::Limits,
+    testing::{Seen, Server},
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Bench {
+    server: Server,
+    outbox: Arc<Outbox>,
+    stop: watch::Sender<bool>,
+    status: watch::Receiver<LinkStatus>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    /// Commands are taken only while this is free.
+    gate: Arc<tokio::sync::Mutex<()>>,
+    link: JoinHandle<()>,
+    folder: tempfile::TempDir,
+    membership: watch::Sender<Membership>,
+}
+
+struct FakeDevice {
+    commands: mpsc::UnboundedSender<Command>,
+    gate: Arc<tokio::sync::Mutex<()>>,
+    connections: Mutex<u32>,
+}
+
+impl Device for FakeDevice {
+    async fn command(&self, command: Command) {
+        self.commands.send(command).unwrap();
+        let _open = self.gate.lock().await;
+    }
+
+    fn inventory(&self) -> Inventory {
+        Inventory {
+            hostname: format!("connection {}", self.connections.lock().unwrap()),
+            ..Inventory::default()
+        }
+    }
+
+    async fn connected(&self) {
+        *self.connections.lock().unwrap() += 1;
+    }
+}
+
+impl Bench {
+    async fn start() -> Self {
+        let server = Server::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config {
+            run_dir: folder.path().to_owned(),
+            ..Config::default()
+        };
+        config.link.backoff_min = Duration::from_millis(1);
+        config.link.backoff_max = Duration::from_millis(10);
+        let limits = Limits {
+            size: 1 << 20,
+            age: Duration::from_secs(3600),
+        };
+        let outbox = Outbox::open(&folder.path().join("queue"), limits).unwrap();
+        let identity = server.identity(&folder.path().join("state"));
+        let (membership, receiver) = watch::channel(Membership {
+            identity: Some(Arc::new(identity)),
+            error: None,
+        });
+        let (stop, stopped) = watch::channel(false);
+        let (sender, commands) = mpsc::unbounded_channel();
+        let gate = Arc::new(tokio::sync::Mutex::new(()));
+        let device = FakeDevice {
+            commands: sender,
+            gate: gate.clone(),
+            connections: Mutex::new(0),
+        };
+        let heartbeat = Arc::new(Heartbeat::new());
+        let (link, status) = Link::new(&config, outbox.clone(), receiver, device, heartbeat, stopped);
+        Self {
+            server,
+            outbox,
+            stop,
+            status,
+            commands,
+            gate,
+            link: tokio::spawn(link.run()),
+            folder,
+            membership,
+        }
+    }
+
+    async fn report(&mut self) -> (u64, Report) {
+        let message = Sequenced::<Report>::decode(&self.server.published("/report").await).unwrap();
+        (message.sequence, message.message)
+    }
+
+    async fn until_sent(&self) {
+        while self.outbox.status().reports > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn unsupported(command: &str) -> Report {
+    Report::Unsupported {
+        command: command.to_owned(),
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime
+        .block_on(async { tokio::time::timeout(PATIENCE, test).await })
+        .expect("in time");
+}
+
+#[test]
+fn the_inventory_comes_first_on_every_connection() {
+    run(async {
+        let mut bench = Bench::start().await;
+        assert_eq!(bench.server.next().await, Seen::Connect);
+        assert_eq!(bench.server.next().await, Seen::Subscribe);
+        for connection in 0..2 {
+            let (_, report) = bench.report().await;
+            let Report::Inventory(inventory) = report else {
+                panic!("{report:?}");
+            };
+            assert_eq!(inventory.hostname, format!("connection {connection}"));
+            bench.until_sent().await;
+            bench.server.kick();
+        }
+        bench.status.wait_for(|status| status.connected).await.unwrap();
+        assert!(bench.folder.path().join("server-reached").exists());
+    });
+}
+
+#[test]
+fn what_was_not_acknowledged_is_sent_again_in_order() {
+    run(async {
+        let mut bench = Bench::start().await;
+        bench.report().await;
+        bench.until_sent().await;
+        bench.server.acknowledge(false);
+        for text in ["a", "b"] {
+            bench.outbox.report(unsupported(text)).await;
+        }
+        let first = [bench.report().await, bench.report().await];
+        bench.server.kick();
+        bench.server.acknowledge(true);
+        let again = [bench.report().await, bench.report().await];
+        assert_eq!(first, again);
+        assert_eq!(again[0].1, unsupported("a"));
+        assert!(again[0].0 < again[1].0);
+        bench.until_sent().await;
+    });
+}
+
+#[test]
+fn more_than_the_window_goes_out_as_acknowledgements_come() {
+    run(async {
+        let mut bench = Bench::start().await;
+        for number in 0..100 {
+            bench.outbox.report(unsupported(&number.to_string())).await;
+        }
+        let mut next = 0;
+        while next < 100 {
+            if let (_, Report::Unsupported { command }) = bench.report().await {
+                assert_eq!(command, next.to_string());
+                next += 1;
+            }
+        }
+        bench.until_sent().await;
+    });
+}
+
+#[test]
+fn a_command_is_acknowledged_once_it_was_taken() {
+    run(async {
+        let mut bench = Bench::start().await;
+        bench.report().await;
+        let closed = bench.gate.clone().lock_owned().await;
+        let command = Command::Cancel(Cancel { deployment: 7 });
+        bench.server.command(command.encode());
+        assert_eq!(bench.commands.recv().await, Some(command));
+        // The client has had its turn, and the server has seen nothing of it.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(bench.server.seen.try_recv().is_err());
+        drop(closed);
+        bench.server.until(&Seen::PubAck).await;
+
+        bench.server.command(b"not cbor".to_vec());
+        bench.server.until(&Seen::PubAck).await;
+        bench
+            .server
+            .command(Command::Unknown { kind: "fly".into() }.encode());
+        let kind = bench.commands.recv().await;
+        assert_eq!(kind, Some(Command::Unknown { kind: "fly".into() }));
+    });
+}
+
+#[test]
+fn a_stopped_link_says_goodbye() {
+    run(async {
+        let mut bench = Bench::start().await;
+        bench.report().await;
+        bench.stop.send_replace(true);
+        bench.server.until(&Seen::Disconnect).await;
+        bench.link.await.unwrap();
+        assert!(!bench.status.borrow().connected);
+    });
+}
+
+#[test]
+fn a_new_identity_makes_a_new_connection() {
+    run(async {
+        let mut bench = Bench::start().await;
+        bench.report().await;
+        let identity = bench.server.identity(&bench.folder.path().join("state"));
+        bench.membership.send_replace(Membership {
+            identity: Some(Arc::new(identity)),
+            error: None,
+        });
+        bench.server.until(&Seen::Disconnect).await;
+        bench.server.until(&Seen::Connect).await;
+    });
+}

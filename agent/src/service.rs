@@ -1,0 +1,96 @@
+//! The agent as systemd sees it: ready, alive, and in what state (sd_notify(3)). Without systemd all this does nothing.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use sd_notify::NotifyState;
+use tokio::{sync::Notify, time::Instant};
+use tracing::error;
+
+use crate::ticks::Ticks;
+
+/// Times that systemd is told in one `WatchdogSec`: what sd_watchdog_enabled(3) recommends. Each wakes the CPU.
+const NOTIFICATIONS: u32 = 2;
+
+/// Longest time without a beat before the watchdog is left to bark, beyond the time between two questions and what one
+/// attempt to connect may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Signs of life of the link: the loop that all work passes through. It is asked for them, so that it needs no timer.
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    start: Instant,
+    /// Seconds from `start` to the last beat.
+    last: AtomicU32,
+    asked: Notify,
+}
+
+/// Tells systemd that the agent is up.
+pub(crate) fn ready() {
+    notify(&[NotifyState::Ready]);
+}
+
+/// Tells systemd that the agent is going down.
+pub(crate) fn stopping() {
+    notify(&[NotifyState::Stopping]);
+}
+
+/// The line that `systemctl status` shows.
+pub(crate) fn status(text: &str) {
+    notify(&[NotifyState::Status(text)]);
+}
+
+/// Keeps systemd's watchdog quiet for as long as the heart beats; `longest_step` is the longest that one step of the
+/// link's work may take.
+pub(crate) async fn watch(heartbeat: &Heartbeat, longest_step: Duration) {
+    let mut microseconds = 0;
+    if !sd_notify::watchdog_enabled(false, &mut microseconds) {
+        return std::future::pending().await;
+    }
+    let period = Duration::from_micros(microseconds) / NOTIFICATIONS;
+    let mut ticks = Ticks::every(period);
+    loop {
+        if heartbeat.age() < period + longest_step + PATIENCE {
+            notify(&[NotifyState::Watchdog]);
+        } else {
+            error!("the link makes no progress; the watchdog will restart the agent");
+        }
+        heartbeat.asked.notify_one();
+        ticks.next().await;
+    }
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    // Without a listener there is nobody to tell that there is nobody to tell.
+    let _ = sd_notify::notify(false, state);
+}
+
+// === impl Heartbeat ===
+
+impl Heartbeat {
+    pub(crate) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            last: AtomicU32::new(0),
+            asked: Notify::new(),
+        }
+    }
+
+    /// Returns when somebody wants to know whether work goes on.
+    pub(crate) async fn asked(&self) {
+        self.asked.notified().await;
+    }
+
+    /// Work goes on.
+    pub(crate) fn beat(&self) {
+        let now = u32::try_from(self.start.elapsed().as_secs()).unwrap_or(u32::MAX);
+        self.last.store(now, Ordering::Relaxed);
+    }
+
+    fn age(&self) -> Duration {
+        let last = Duration::from_secs(self.last.load(Ordering::Relaxed).into());
+        self.start.elapsed().saturating_sub(last)
+    }
+}
