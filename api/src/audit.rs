@@ -1,0 +1,21 @@
+//! The record of who did what.
+
+use serde::{Deserialize, Serialize};
+
+/// One entry, newest first in listings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AuditEntry {
+    /// Number, rising.
+    pub id: u64,
+    /// When.
+    pub at_ms: i64,
+    /// User, `device:<id>` or `system`.
+    pub actor: String,
+    /// What was done, e.g. `deployment.create`.
+    pub action: String,
+    /// To what, e.g. a device id.
+    pub subject: String,
+    /// More, as text.
+    pub detail: String,
+}

@@ -1,0 +1,120 @@
+//! Devices, groups, telemetry.
+
+use serde::{Deserialize, Serialize};
+
+/// A paired device.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Device {
+    /// Identity, the common name of its certificate.
+    pub id: String,
+    /// Name that people gave it.
+    pub name: String,
+    /// Whether it is connected now.
+    pub online: bool,
+    /// When it connected or disconnected last, or sent something; absent when never.
+    pub last_seen_ms: Option<i64>,
+    /// When it was paired.
+    pub paired_ms: i64,
+    /// Whether its certificate was revoked: it cannot connect until it is paired again.
+    pub revoked: bool,
+    /// SHA-256 of its certificate, lower-case hex.
+    pub certificate_sha256: String,
+    /// When its certificate expires.
+    pub certificate_expires_ms: i64,
+    /// Address it connected from last.
+    pub address: Option<String>,
+    /// Hardware serial number.
+    pub serial: Option<String>,
+    /// Model.
+    pub model: Option<String>,
+    /// Version of the running image.
+    pub os_version: String,
+    /// Operating system.
+    pub os: String,
+    /// Version of the agent.
+    pub agent_version: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Machine architecture.
+    pub architecture: String,
+    /// Host name.
+    pub hostname: String,
+    /// Update backend and version, e.g. `rauc 1.13`.
+    pub updater: String,
+    /// `compatible` of the update backend.
+    pub compatible: String,
+    /// Slots of the update backend.
+    pub slots: Vec<DeviceSlot>,
+    /// Names of the groups it is in.
+    pub groups: Vec<String>,
+    /// The update that runs on it or ran last.
+    pub update: Option<crate::DeviceUpdate>,
+}
+
+/// One slot of the update backend.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DeviceSlot {
+    /// The backend's name, e.g. `rootfs.0`.
+    pub name: String,
+    /// Bootloader's name, e.g. `A`.
+    pub bootname: String,
+    /// `booted`, `active` or `inactive`.
+    pub state: String,
+    /// `good`, `bad` or empty.
+    pub boot_status: String,
+    /// Version of the bundle that was installed last.
+    pub version: String,
+    /// When, RFC 3339 by the device's clock.
+    pub installed_at: String,
+}
+
+/// A change to a device.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DevicePatch {
+    /// New name, 1 to 128 characters.
+    pub name: Option<String>,
+}
+
+/// A new group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NewGroup {
+    /// 1 to 64 of `a-z 0-9 -`.
+    pub name: String,
+}
+
+/// A group of devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Group {
+    /// Name.
+    pub name: String,
+    /// Ids of its devices.
+    pub devices: Vec<String>,
+}
+
+/// Samples of one telemetry series, oldest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Series {
+    /// Name, e.g. `cpu.busy`.
+    pub name: String,
+    /// SenML unit, empty without one.
+    pub unit: String,
+    /// The samples; thinned to the number asked for by averaging.
+    pub points: Vec<Point>,
+}
+
+/// One sample.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Point {
+    /// When.
+    pub at_ms: i64,
+    /// Value.
+    pub value: f64,
+}

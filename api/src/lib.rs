@@ -1,0 +1,52 @@
+//! The types of Homeport's REST API (`/api/v1`), shared by server and clients.
+//!
+//! Conventions: JSON in and out; times are milliseconds since 1970-01-01T00:00:00Z in fields that end in `_ms`; sizes are bytes; unknown
+//! fields are ignored by clients; every error is a [`Problem`] (RFC 9457). A client authenticates with
+//! `Authorization: Bearer <token>`, the token from [`Session`]; the web page with the cookie of the same name.
+//!
+//! | method and path | in | out |
+//! |---|---|---|
+//! | `GET /api/v1/health` (no login) | | [`Health`] |
+//! | `POST /api/v1/session` (no login) | [`Login`] | [`Session`] |
+//! | `GET`, `DELETE /api/v1/session` | | [`User`], 204 |
+//! | `PUT /api/v1/session/password` | [`PasswordChange`] | 204 |
+//! | `POST`, `GET /api/v1/pairing-tokens` | [`NewPairingToken`] | [`CreatedPairingToken`], `[`[`PairingTokenInfo`]`]` |
+//! | `DELETE /api/v1/pairing-tokens/{id}` | | 204 |
+//! | `GET /api/v1/devices` | `?group=` | `[`[`Device`]`]` |
+//! | `GET`, `PATCH`, `DELETE /api/v1/devices/{id}` | [`DevicePatch`] | [`Device`], [`Device`], 204 |
+//! | `POST /api/v1/devices/{id}/revoke` | | [`Device`] |
+//! | `GET /api/v1/devices/{id}/telemetry` | `?name=&from_ms=&to_ms=&points=` | `[`[`Series`]`]` |
+//! | `GET /api/v1/devices/{id}/updates` | | `[`[`DeviceUpdate`]`]` |
+//! | `GET`, `POST /api/v1/groups` | [`NewGroup`] | `[`[`Group`]`]`, [`Group`] |
+//! | `GET`, `DELETE /api/v1/groups/{name}` | | [`Group`], 204 |
+//! | `PUT`, `DELETE /api/v1/groups/{name}/devices/{id}` | | 204 |
+//! | `GET`, `POST /api/v1/bundles` | the file's bytes, `Content-Length`, optional `?sha256=` | `[`[`Bundle`]`]`, [`Bundle`] |
+//! | `GET`, `DELETE /api/v1/bundles/{id}` | `?force=true` deletes what a deployment still needs | [`Bundle`], 204 |
+//! | `GET`, `POST /api/v1/deployments` | [`NewDeployment`] | `[`[`Deployment`]`]`, [`Deployment`] |
+//! | `GET /api/v1/deployments/{id}` | | [`Deployment`] |
+//! | `POST /api/v1/deployments/{id}/cancel` | | [`Deployment`] |
+//! | `GET /api/v1/events` | | server-sent events, each `data:` an [`Event`] |
+//! | `GET /api/v1/audit` | `?before=` | `[`[`AuditEntry`]`]` |
+//! | `GET /api/v1/openapi.json` (no login) | | the OpenAPI 3.1 document |
+
+#![forbid(unsafe_code)]
+
+mod audit;
+mod bundle;
+mod deployment;
+mod device;
+mod event;
+mod pairing;
+mod session;
+
+pub use self::{
+    audit::AuditEntry,
+    bundle::{Bundle, BundleImage},
+    deployment::{
+        Deployment, DeviceProgress, DeviceUpdate, NewDeployment, StateChange, Target, UpdateOrigin, Why,
+    },
+    device::{Device, DevicePatch, DeviceSlot, Group, NewGroup, Point, Series},
+    event::Event,
+    pairing::{CreatedPairingToken, NewPairingToken, PairingTokenInfo},
+    session::{Health, Login, PasswordChange, Problem, Session, User},
+};
