@@ -1,0 +1,208 @@
+//! HTTP: the REST API for people and programs, downloads for devices, and the web page.
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, FromRef},
+    middleware,
+};
+use homeport_api::{Health, Problem};
+use tokio_util::sync::CancellationToken;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+mod audit;
+mod bundles;
+mod deployments;
+mod device;
+mod devices;
+mod events;
+mod groups;
+mod guard;
+mod pairing_tokens;
+mod range;
+mod refusal;
+mod session;
+
+pub(crate) use self::refusal::Refusal;
+use crate::{fleet::Fleet, web};
+
+/// Largest JSON body, in bytes.
+const MAX_JSON: usize = 64 * 1024;
+
+/// Name of the session's cookie.
+const COOKIE: &str = "homeport_session";
+
+/// What requests work with.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// The fleet.
+    pub fleet: Fleet,
+    /// Ends requests that would never end.
+    pub shutdown: CancellationToken,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Homeport",
+        description = "The REST API of Homeport's server. Times are milliseconds since 1970-01-01T00:00:00Z in fields that end in `_ms`; \
+                       sizes are bytes; every error is an `application/problem+json` (RFC 9457). Log in with `POST /api/v1/session` and \
+                       send the token as `Authorization: Bearer <token>`."
+    ),
+    components(schemas(Problem)),
+    modifiers(&Authentication)
+)]
+struct Description;
+
+struct Authentication;
+
+/// Everything that is served over HTTPS, but for EST.
+pub fn router(app: App) -> Router {
+    let (protected, _) = protected().split_for_parts();
+    let (public, _) = public().split_for_parts();
+    let guard = middleware::from_fn_with_state(app.clone(), guard::authenticate);
+    Router::new()
+        .merge(protected.route_layer(guard))
+        .merge(public)
+        .merge(device::router())
+        .layer(DefaultBodyLimit::max(MAX_JSON))
+        .method_not_allowed_fallback(refusal::wrong_method)
+        .fallback(web::serve)
+        .layer(middleware::map_response(refusal::as_problem))
+        .layer(middleware::map_response(guard::secure))
+        .with_state(app)
+}
+
+/// The OpenAPI 3.1 description, as JSON.
+#[must_use]
+pub fn openapi_json() -> String {
+    // It is made of text and numbers, which always encode.
+    description().to_pretty_json().unwrap_or_default()
+}
+
+fn description() -> utoipa::openapi::OpenApi {
+    let (_, mut description) = OpenApiRouter::with_openapi(Description::openapi())
+        .merge(public())
+        .merge(protected())
+        .split_for_parts();
+    // Names of operations are those of functions, which are the same in several modules: `list` becomes `devices_list`.
+    let items = description.paths.paths.values_mut();
+    let operations = items.flat_map(|item| {
+        let methods = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.patch,
+            &mut item.delete,
+        ];
+        methods.into_iter().flatten()
+    });
+    for operation in operations {
+        if let (Some([tag, ..]), Some(name)) = (operation.tags.as_deref(), &mut operation.operation_id) {
+            *name = format!("{tag}_{name}");
+        }
+    }
+    description
+}
+
+fn public() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(health))
+        .routes(routes!(openapi))
+        .routes(routes!(session::log_in))
+}
+
+fn protected() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(session::who, session::log_out))
+        .routes(routes!(session::change_password))
+        .routes(routes!(pairing_tokens::list, pairing_tokens::create))
+        .routes(routes!(pairing_tokens::revoke))
+        .routes(routes!(devices::list))
+        .routes(routes!(devices::show, devices::change, devices::delete))
+        .routes(routes!(devices::revoke))
+        .routes(routes!(devices::telemetry))
+        .routes(routes!(devices::updates))
+        .routes(routes!(groups::list, groups::create))
+        .routes(routes!(groups::show, groups::delete))
+        .routes(routes!(groups::join, groups::leave))
+        .routes(routes!(bundles::list, bundles::upload))
+        .routes(routes!(bundles::show, bundles::delete))
+        .routes(routes!(deployments::list, deployments::create))
+        .routes(routes!(deployments::show))
+        .routes(routes!(deployments::cancel))
+        .routes(routes!(events::follow))
+        .routes(routes!(audit::list))
+}
+
+/// Whether the server is up
+#[utoipa::path(get, path = "/api/v1/health", tag = "server", security(()), responses((status = 200, body = Health)))]
+async fn health() -> Json<Health> {
+    Json(Health {
+        status: "ok".into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    })
+}
+
+/// This description
+#[utoipa::path(
+    get, path = "/api/v1/openapi.json", tag = "server", security(()),
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json"))
+)]
+async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+    Json(description())
+}
+
+// === impl App ===
+
+impl FromRef<App> for Fleet {
+    fn from_ref(app: &App) -> Self {
+        app.fleet.clone()
+    }
+}
+
+// === impl Authentication ===
+
+impl Modify for Authentication {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_default();
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let cookie = ApiKey::Cookie(ApiKeyValue::new(COOKIE));
+        components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
+        let either = ["bearer", "cookie"]
+            .map(|name| utoipa::openapi::SecurityRequirement::new::<_, [&str; 0], &str>(name, []));
+        openapi.security = Some(either.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn the_description_is_checked_in() {
+        assert_eq!(
+            format!("{}\n", openapi_json()),
+            include_str!("../../openapi.json"),
+            "run `homeport-server openapi > server/openapi.json`"
+        );
+    }
+
+    #[test]
+    fn operations_have_names_of_their_own() {
+        let description = serde_json::to_value(description()).unwrap();
+        let mut names = HashSet::new();
+        for item in description["paths"].as_object().unwrap().values() {
+            for operation in item.as_object().unwrap().values() {
+                assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()));
+            }
+        }
+        assert_eq!(names.len(), 32);
+    }
+}

@@ -1,0 +1,215 @@
+//! What a RAUC bundle says about itself.
+
+use std::{fs::File, io};
+
+use homeport_api::BundleImage;
+use homeport_protocol::limits::MAX_TEXT;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    ini::{self, Ini, IniError},
+    signature,
+};
+
+/// The part of a manifest that Homeport shows and uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// `compatible` of `[update]`.
+    pub compatible: String,
+    /// `version` of `[update]`.
+    pub version: String,
+    /// `description` of `[update]`.
+    pub description: String,
+    /// `build` of `[update]`.
+    pub build: String,
+    /// `format` of `[bundle]`.
+    pub format: String,
+    /// SHA-256 of the manifest, as RAUC computes it.
+    pub hash: String,
+    /// The `[image.*]` sections.
+    pub images: Vec<BundleImage>,
+}
+
+/// Why a file cannot be used as a bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// It does not end as a bundle does.
+    #[error("this is not a RAUC bundle, or its end is missing")]
+    NotABundle,
+    /// The signature does not hold what it should.
+    #[error("the bundle's signature cannot be read: {0}")]
+    Signature(String),
+    /// Signature over the whole file, without manifest.
+    #[error(
+        "this bundle has RAUC's old format `plain`, which cannot be streamed: put `format=verity` into the section \
+         `[bundle]` of its manifest and build it again"
+    )]
+    Plain,
+    /// The manifest is encrypted.
+    #[error(
+        "this bundle is encrypted (RAUC's format `crypt`), so that the server cannot tell for which devices it is: \
+         upload one of the format `verity`"
+    )]
+    Encrypted,
+    /// A format that RAUC did not have when this server was made.
+    #[error(
+        "this bundle has the format `{0}`, which this server does not know: upload one of the format `verity`"
+    )]
+    Format(String),
+    /// Not in RAUC's syntax.
+    #[error("the bundle's manifest cannot be read: {0}")]
+    Syntax(#[from] IniError),
+    /// Something needed is not there.
+    #[error("the bundle's manifest has no `{key}` in `[{section}]`")]
+    Missing {
+        /// Where.
+        section: String,
+        /// What.
+        key: &'static str,
+    },
+    /// Something there is not as it should be.
+    #[error("the bundle's manifest has a `{key}` in `[{section}]` that is {problem}")]
+    Invalid {
+        /// Where.
+        section: String,
+        /// What.
+        key: &'static str,
+        /// How.
+        problem: &'static str,
+    },
+    /// The file cannot be read.
+    #[error("cannot read the uploaded file: {0}")]
+    Io(#[from] io::Error),
+}
+
+// === impl Manifest ===
+
+impl Manifest {
+    /// The manifest of a bundle. Its signature is not checked: devices do that.
+    pub fn read(bundle: &mut File) -> Result<Self, ManifestError> {
+        Self::parse(&signature::manifest(bundle)?)
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let text = std::str::from_utf8(bytes)
+            .map_err(|_| ManifestError::Signature("the manifest is not UTF-8".into()))?;
+        let ini = ini::parse(text)?;
+        let format = optional(&ini, "bundle", "format")?;
+        match format.as_str() {
+            "verity" => {}
+            "" | "plain" => return Err(ManifestError::Plain),
+            "crypt" => return Err(ManifestError::Encrypted),
+            _ => return Err(ManifestError::Format(format)),
+        }
+        Ok(Self {
+            compatible: required(&ini, "update", "compatible")?,
+            version: required(&ini, "update", "version")?,
+            description: optional(&ini, "update", "description")?,
+            build: optional(&ini, "update", "build")?,
+            format,
+            hash: crate::hex(&Sha256::digest(bytes)),
+            images: images(&ini)?,
+        })
+    }
+}
+
+fn images(ini: &Ini) -> Result<Vec<BundleImage>, ManifestError> {
+    let sections = ini
+        .keys()
+        .filter_map(|section| Some((section, section.strip_prefix("image.")?)));
+    let mut images = Vec::new();
+    for (section, class) in sections {
+        let adaptive = optional(ini, section, "adaptive")?;
+        let size = required(ini, section, "size")?;
+        images.push(BundleImage {
+            slot_class: class.to_owned(),
+            // Not there for images that only run a hook.
+            filename: optional(ini, section, "filename")?,
+            size: size.parse().map_err(|_| ManifestError::Invalid {
+                section: section.clone(),
+                key: "size",
+                problem: "not a number",
+            })?,
+            adaptive: adaptive
+                .split([';', ' '])
+                .filter(|method| !method.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        });
+    }
+    Ok(images)
+}
+
+fn required(ini: &Ini, section: &str, key: &'static str) -> Result<String, ManifestError> {
+    let value = optional(ini, section, key)?;
+    if value.is_empty() {
+        return Err(ManifestError::Missing {
+            section: section.to_owned(),
+            key,
+        });
+    }
+    Ok(value)
+}
+
+fn optional(ini: &Ini, section: &str, key: &'static str) -> Result<String, ManifestError> {
+    let value = ini.get(section).and_then(|section| section.get(key));
+    match value {
+        Some(value) if value.len() > MAX_TEXT => Err(ManifestError::Invalid {
+            section: section.to_owned(),
+            key,
+            problem: "too long",
+        }),
+        Some(value) => Ok(value.clone()),
+        None => Ok(String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = "[update]\ncompatible=board\nversion=1.2\n\n[bundle]\nformat=verity\n\
+        verity-hash=00\n\n[image.rootfs]\nsha256=00\nsize=4096\nfilename=rootfs.img\nadaptive=block-hash-index\n";
+
+    #[test]
+    fn a_manifest_is_read() {
+        let manifest = Manifest::parse(MANIFEST.as_bytes()).unwrap();
+        assert_eq!((&*manifest.compatible, &*manifest.version), ("board", "1.2"));
+        assert_eq!(manifest.images.len(), 1);
+        assert_eq!(manifest.images[0].slot_class, "rootfs");
+        assert_eq!(manifest.images[0].size, 4096);
+        assert_eq!(manifest.images[0].adaptive, ["block-hash-index"]);
+        assert_eq!(manifest.hash, crate::hex(&Sha256::digest(MANIFEST)));
+    }
+
+    #[test]
+    fn what_devices_could_not_stream_is_refused() {
+        let with = |from: &str, to: &str| Manifest::parse(MANIFEST.replace(from, to).as_bytes()).unwrap_err();
+        assert!(matches!(
+            with("format=verity", "format=plain"),
+            ManifestError::Plain
+        ));
+        assert!(matches!(with("format=verity", ""), ManifestError::Plain));
+        assert!(matches!(
+            with("format=verity", "format=crypt"),
+            ManifestError::Encrypted
+        ));
+        assert!(matches!(
+            with("format=verity", "format=x"),
+            ManifestError::Format(_)
+        ));
+        assert!(matches!(
+            with("version=1.2", "version="),
+            ManifestError::Missing { key: "version", .. }
+        ));
+        assert!(matches!(
+            with("size=4096", "size=-1"),
+            ManifestError::Invalid { key: "size", .. }
+        ));
+        assert!(matches!(
+            with("version=1.2", &format!("version={}", "1".repeat(MAX_TEXT + 1))),
+            ManifestError::Invalid { key: "version", .. }
+        ));
+    }
+}

@@ -1,0 +1,69 @@
+//! The end of a bundle: a CMS structure and its length.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+};
+
+use cms::{content_info::ContentInfo, signed_data::SignedData};
+use const_oid::db::rfc5911::{ID_DATA, ID_ENVELOPED_DATA, ID_SIGNED_DATA};
+use der::{Decode as _, asn1::OctetStringRef};
+
+use super::ManifestError;
+
+/// Longest signature that is looked at, in bytes. RAUC's own default is 64 KiB; with manifest inside and many recipients it grows.
+const MAX_SIGNATURE: u64 = 1024 * 1024;
+
+/// Length of the number at the very end.
+const TRAILER: u64 = 8;
+
+/// The manifest of a bundle, which the signature carries.
+pub(super) fn manifest(file: &mut File) -> Result<Vec<u8>, ManifestError> {
+    let cms = read(file)?;
+    let damaged = |error: der::Error| ManifestError::Signature(error.to_string());
+    let content = ContentInfo::from_der(&cms).map_err(damaged)?;
+    if content.content_type == ID_ENVELOPED_DATA {
+        return Err(ManifestError::Encrypted);
+    }
+    if content.content_type != ID_SIGNED_DATA {
+        return Err(ManifestError::Signature(format!(
+            "it is of type {}",
+            content.content_type
+        )));
+    }
+    let signed: SignedData = content.content.decode_as().map_err(damaged)?;
+    let inner = signed.encap_content_info;
+    if inner.econtent_type != ID_DATA {
+        return Err(ManifestError::Signature(format!(
+            "it signs something of type {}",
+            inner.econtent_type
+        )));
+    }
+    let Some(inner) = inner.econtent else {
+        return Err(ManifestError::Plain);
+    };
+    let manifest: OctetStringRef<'_> = inner.decode_as().map_err(damaged)?;
+    Ok(manifest.as_bytes().to_vec())
+}
+
+fn read(file: &mut File) -> Result<Vec<u8>, ManifestError> {
+    let size = file.metadata()?.len();
+    let Some(end) = size.checked_sub(TRAILER) else {
+        return Err(ManifestError::NotABundle);
+    };
+    let mut trailer = [0; 8];
+    file.seek(SeekFrom::Start(end))?;
+    file.read_exact(&mut trailer)?;
+    let length = u64::from_be_bytes(trailer);
+    if length == 0 || length > MAX_SIGNATURE {
+        return Err(ManifestError::NotABundle);
+    }
+    let Some(start) = end.checked_sub(length) else {
+        return Err(ManifestError::NotABundle);
+    };
+    let length = usize::try_from(length).map_err(io::Error::other)?;
+    let mut cms = vec![0; length];
+    file.seek(SeekFrom::Start(start))?;
+    file.read_exact(&mut cms)?;
+    Ok(cms)
+}

@@ -1,0 +1,35 @@
+//! The certificates that may connect now, in memory: they are asked for in every TLS handshake.
+
+use std::collections::HashMap;
+
+use homeport_protocol::DeviceId;
+use parking_lot::RwLock;
+
+use crate::mqtt::Fingerprint;
+
+/// Changed only after the database was: a certificate that is here has a row.
+#[derive(Debug)]
+pub(super) struct Certificates(RwLock<HashMap<Fingerprint, DeviceId>>);
+
+// === impl Certificates ===
+
+impl Certificates {
+    pub(super) fn new(active: Vec<(Fingerprint, DeviceId)>) -> Self {
+        Self(RwLock::new(active.into_iter().collect()))
+    }
+
+    pub(super) fn identify(&self, certificate: &Fingerprint) -> Option<DeviceId> {
+        self.0.read().get(certificate).cloned()
+    }
+
+    pub(super) fn insert(&self, certificate: Fingerprint, device: DeviceId) {
+        self.0.write().insert(certificate, device);
+    }
+
+    pub(super) fn remove(&self, certificates: &[Fingerprint]) {
+        let mut active = self.0.write();
+        for certificate in certificates {
+            active.remove(certificate);
+        }
+    }
+}

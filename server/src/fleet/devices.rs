@@ -1,0 +1,179 @@
+//! Devices, as operators see and change them.
+
+use homeport_api::{AuditEntry, Device, DeviceUpdate, Event, Series};
+use homeport_protocol::DeviceId;
+
+use super::{Fleet, FleetError};
+use crate::{now_ms, store::Range};
+
+/// Longest name of a device, in characters.
+const MAX_NAME: usize = 128;
+
+/// Entries of the audit record in one answer.
+const AUDIT_PAGE: u32 = 200;
+
+/// A name that people can read and tell apart.
+pub(super) fn check_name(name: &str) -> Result<(), FleetError> {
+    let valid = (1..=MAX_NAME).contains(&name.chars().count())
+        && name.trim() == name
+        && !name.chars().any(char::is_control);
+    if valid {
+        return Ok(());
+    }
+    Err(FleetError::Invalid(
+        "a device's name is 1 to 128 characters, without spaces at its ends".into(),
+    ))
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// All devices, or those of a group, by name.
+    pub async fn devices(&self, group: Option<String>) -> Result<Vec<Device>, FleetError> {
+        let devices = self
+            .0
+            .store
+            .read(move |tx| {
+                if let Some(group) = &group {
+                    tx.group(group)?.ok_or_else(|| FleetError::no_group(group))?;
+                }
+                Ok::<_, FleetError>(tx.devices(group.as_deref())?)
+            })
+            .await?;
+        Ok(devices
+            .into_iter()
+            .map(|device| self.0.complete(device))
+            .collect())
+    }
+
+    /// The device with this id.
+    pub async fn device(&self, id: String) -> Result<Device, FleetError> {
+        let device = self
+            .0
+            .store
+            .read(move |tx| tx.device(&id)?.ok_or_else(|| FleetError::no_device(&id)))
+            .await?;
+        Ok(self.0.complete(device))
+    }
+
+    /// Gives a device a name.
+    pub async fn rename_device(&self, actor: String, id: String, name: String) -> Result<Device, FleetError> {
+        check_name(&name)?;
+        self.change_device(id, move |tx, id| {
+            tx.rename_device(id, &name)?;
+            Ok(tx.audit(now_ms(), &actor, "device.rename", id, &name)?)
+        })
+        .await
+    }
+
+    /// Revokes a device's certificates: its connection drops at once, and it cannot come back until it is paired again.
+    pub async fn revoke_device(&self, actor: String, id: String) -> Result<Device, FleetError> {
+        let device_id = id.clone();
+        let (revoked, device) = self
+            .0
+            .store
+            .write(move |tx| {
+                if !tx.has_device(&id)? {
+                    return Err(FleetError::no_device(&id));
+                }
+                let revoked = tx.revoke_certificates(now_ms(), &id, None)?;
+                tx.audit(now_ms(), &actor, "device.revoke", &id, "")?;
+                let device = tx.device(&id)?.ok_or_else(|| FleetError::no_device(&id))?;
+                Ok((revoked, device))
+            })
+            .await?;
+        self.0.certificates.remove(&revoked);
+        self.drop_connection(&device_id);
+        self.0.publish_device(device.clone());
+        Ok(self.0.complete(device))
+    }
+
+    /// Removes a device and all that is known about it.
+    pub async fn delete_device(&self, actor: String, id: String) -> Result<(), FleetError> {
+        let device_id = id.clone();
+        let revoked = self
+            .0
+            .store
+            .write(move |tx| {
+                let device = tx.device(&id)?.ok_or_else(|| FleetError::no_device(&id))?;
+                let revoked = tx.revoke_certificates(now_ms(), &id, None)?;
+                tx.delete_device(&id)?;
+                tx.audit(now_ms(), &actor, "device.delete", &id, &device.name)?;
+                Ok::<_, FleetError>(revoked)
+            })
+            .await?;
+        self.0.certificates.remove(&revoked);
+        self.drop_connection(&device_id);
+        self.0.live.forget(&device_id);
+        self.0.events.publish(&Event::DeviceRemoved { id: device_id });
+        Ok(())
+    }
+
+    /// Telemetry of a device.
+    pub async fn series(&self, id: String, range: Range) -> Result<Vec<Series>, FleetError> {
+        self.0
+            .store
+            .read(move |tx| {
+                if !tx.has_device(&id)? {
+                    return Err(FleetError::no_device(&id));
+                }
+                Ok(tx.samples(&id, &range)?)
+            })
+            .await
+    }
+
+    /// The updates that a device went through, newest first.
+    pub async fn updates(&self, id: String) -> Result<Vec<DeviceUpdate>, FleetError> {
+        let device = id.clone();
+        let mut updates = self
+            .0
+            .store
+            .read(move |tx| {
+                if !tx.has_device(&id)? {
+                    return Err(FleetError::no_device(&id));
+                }
+                Ok(tx.updates_of_device(&id)?)
+            })
+            .await?;
+        for update in &mut updates {
+            self.0.live.complete_update(&device, update);
+        }
+        Ok(updates)
+    }
+
+    /// Who did what, newest first, only those before entry `before`.
+    pub async fn audit_entries(&self, before: Option<u64>) -> Result<Vec<AuditEntry>, FleetError> {
+        Ok(self
+            .0
+            .store
+            .read(move |tx| tx.audit_entries(before, AUDIT_PAGE))
+            .await?)
+    }
+
+    async fn change_device(
+        &self,
+        id: String,
+        change: impl FnOnce(&crate::store::Tx, &str) -> Result<(), FleetError> + Send + 'static,
+    ) -> Result<Device, FleetError> {
+        let device = self
+            .0
+            .store
+            .write(move |tx| {
+                if !tx.has_device(&id)? {
+                    return Err(FleetError::no_device(&id));
+                }
+                change(tx, &id)?;
+                tx.device(&id)?.ok_or_else(|| FleetError::no_device(&id))
+            })
+            .await?;
+        self.0.publish_device(device.clone());
+        Ok(self.0.complete(device))
+    }
+
+    fn drop_connection(&self, id: &str) {
+        // What is in the database is a device id.
+        if let Ok(id) = id.parse::<DeviceId>() {
+            self.0.registry.disconnect(&id);
+        }
+    }
+}

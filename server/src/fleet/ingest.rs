@@ -1,0 +1,325 @@
+//! What devices say is taken in.
+
+use std::net::SocketAddr;
+
+use homeport_api::{Device, DeviceProgress, Event, Point, Series, Why};
+use homeport_protocol::{
+    Command, DeploymentState, DeviceId, FailureCode, Inventory, Report, Sequenced,
+    deployment::Progress,
+    limits,
+    report::LocalInstall,
+    senml::{self, Pack, Value},
+    topic::Channel,
+};
+
+use super::{Fleet, deployments};
+use crate::{
+    mqtt::{Fingerprint, Handler, HandlerError},
+    now_ms,
+    store::{Sample, StoreError, Transition, Tx},
+};
+
+/// How far in the future a sample may be, in milliseconds: clocks differ. Later ones are from a device whose clock is wrong; they would
+/// never be pruned.
+const FUTURE: i64 = 24 * 60 * 60 * 1000;
+
+/// What a report led to.
+#[derive(Debug, Default)]
+struct Outcome {
+    commands: Vec<Command>,
+    device: Option<Device>,
+    update: Option<DeviceProgress>,
+}
+
+// === impl Fleet ===
+
+impl Handler for Fleet {
+    fn identify(&self, certificate: &Fingerprint) -> Option<DeviceId> {
+        self.0.certificates.identify(certificate)
+    }
+
+    async fn connected(&self, device: &DeviceId, certificate: &Fingerprint, peer: SocketAddr) {
+        // Revoked between the handshake and now: whoever revoked it did not see this connection yet.
+        if self.0.certificates.identify(certificate).as_ref() != Some(device) {
+            self.0.registry.disconnect(device);
+            return;
+        }
+        let now_ms = now_ms();
+        self.0.live.set_online(device, true, now_ms);
+        let (id, certificate) = (device.clone(), *certificate);
+        let written = self
+            .0
+            .store
+            .write(move |tx| {
+                let id = id.as_str();
+                let superfluous = tx.certificate_used(now_ms, id, &certificate)?;
+                tx.device_seen(now_ms, id, Some(&peer.ip().to_string()))?;
+                Ok::<_, StoreError>((superfluous, tx.device(id)?))
+            })
+            .await;
+        match written {
+            Ok((superfluous, row)) => {
+                self.0.certificates.remove(&superfluous);
+                if let Some(row) = row {
+                    self.0.publish_device(row);
+                }
+            }
+            Err(error) => tracing::warn!(%device, %error, "cannot note that a device came"),
+        }
+    }
+
+    async fn disconnected(&self, device: &DeviceId) {
+        let now_ms = now_ms();
+        self.0.live.set_online(device, false, now_ms);
+        let id = device.clone();
+        let written = self
+            .0
+            .store
+            .write(move |tx| {
+                tx.device_seen(now_ms, id.as_str(), None)?;
+                tx.device(id.as_str())
+            })
+            .await;
+        match written {
+            Ok(Some(row)) => self.0.publish_device(row),
+            // It was deleted, and its connection dropped for that.
+            Ok(None) => self.0.live.forget(device.as_str()),
+            Err(error) => tracing::warn!(%device, %error, "cannot note that a device went"),
+        }
+    }
+
+    async fn telemetry(&self, device: &DeviceId, batch: Sequenced<Pack>) -> Result<(), HandlerError> {
+        let now_ms = now_ms();
+        let samples = samples(&batch.message, now_ms)?;
+        let watched = self.0.events.is_watched().then(|| series(&samples));
+        let position = check_position(&batch)?;
+        let id = device.clone();
+        let dropped = self
+            .0
+            .store
+            .write(move |tx| {
+                let id = id.as_str();
+                if !is_new(tx, now_ms, id, Channel::Telemetry, position)? {
+                    return Ok::<_, HandlerError>(None);
+                }
+                Ok(Some(tx.insert_samples(id, &samples)?))
+            })
+            .await?;
+        self.0.live.seen(device, now_ms);
+        match dropped {
+            None => return Ok(()),
+            Some(0) => {}
+            Some(dropped) => tracing::warn!(%device, dropped, "the device has too many telemetry series"),
+        }
+        if let Some(series) = watched {
+            let device = device.as_str().to_owned();
+            self.0.events.publish(&Event::Telemetry { device, series });
+        }
+        Ok(())
+    }
+
+    async fn report(
+        &self,
+        device: &DeviceId,
+        report: Sequenced<Report>,
+    ) -> Result<Vec<Command>, HandlerError> {
+        let now_ms = now_ms();
+        let position = check_position(&report)?;
+        let id = device.clone();
+        let outcome = self
+            .0
+            .store
+            .write(move |tx| {
+                let new = is_new(tx, now_ms, id.as_str(), Channel::Report, position)?;
+                take(tx, now_ms, id.as_str(), report.message, new)
+            })
+            .await?;
+        self.0.live.seen(device, now_ms);
+        if let Some(update) = outcome.update {
+            self.0.live.settle(device.as_str());
+            self.0.publish_update(update);
+        }
+        if let Some(row) = outcome.device {
+            self.0.publish_device(row);
+        }
+        Ok(outcome.commands)
+    }
+
+    fn progress(&self, device: &DeviceId, progress: Progress) {
+        self.0.live.tell(device, progress);
+    }
+}
+
+fn take(tx: &Tx, now_ms: i64, device: &str, report: Report, new: bool) -> Result<Outcome, HandlerError> {
+    let mut outcome = Outcome::default();
+    match report {
+        // A repeat is answered too: what was answered then may be lost with the PUBACK.
+        Report::Inventory(inventory) => {
+            if new {
+                tx.set_inventory(device, &clip(inventory))?;
+                tx.device_seen(now_ms, device, None)?;
+            }
+            outcome.commands.extend(deployments::pending(tx, device)?);
+            outcome.device = tx.device(device)?;
+        }
+        Report::Deployment(report) if new => {
+            outcome.update = deployments::advance(tx, device, report)?;
+            if outcome.update.is_some() {
+                outcome.device = tx.device(device)?;
+            }
+        }
+        Report::LocalInstall(install) if new => {
+            take_local_install(tx, now_ms, device, install)?;
+            outcome.device = tx.device(device)?;
+        }
+        Report::Unsupported { command } if new => {
+            tracing::warn!(
+                device,
+                command,
+                "the device's agent does not know this command: update it"
+            );
+        }
+        Report::Deployment(_)
+        | Report::LocalInstall(_)
+        | Report::Unsupported { .. }
+        | Report::Unknown { .. } => {}
+    }
+    Ok(outcome)
+}
+
+fn take_local_install(tx: &Tx, now_ms: i64, device: &str, install: LocalInstall) -> Result<(), StoreError> {
+    let install = LocalInstall {
+        slot: limits::clip(install.slot),
+        version: limits::clip(install.version),
+        detail: limits::clip(install.detail),
+        transaction: limits::clip(install.transaction),
+        ..install
+    };
+    let transition = Transition {
+        state: if install.succeeded {
+            DeploymentState::Installed
+        } else {
+            DeploymentState::Failed
+        },
+        reason: (!install.succeeded).then(|| Why {
+            code: FailureCode::Backend,
+            detail: install.detail.clone(),
+        }),
+        running_version: String::new(),
+        running_slot: String::new(),
+        bytes_fetched: 0,
+    };
+    tx.insert_local_install(now_ms, device, &install, &transition)
+}
+
+fn check_position<T>(message: &Sequenced<T>) -> Result<(u64, u64), HandlerError> {
+    // What the database's numbers hold; at a million a second it lasts for 290,000 years.
+    if message.sequence == 0 || i64::try_from(message.sequence).is_err() {
+        return Err(HandlerError::Refused(
+            "a sequence number is from 1 to 2^63 - 1".into(),
+        ));
+    }
+    Ok((message.queue, message.sequence))
+}
+
+fn is_new(
+    tx: &Tx,
+    now_ms: i64,
+    device: &str,
+    channel: Channel,
+    (queue, sequence): (u64, u64),
+) -> Result<bool, HandlerError> {
+    if !tx.has_device(device)? {
+        return Err(HandlerError::Refused("the device was removed".into()));
+    }
+    Ok(tx.advance_queue(now_ms, device, channel.as_str(), queue, sequence)?)
+}
+
+fn samples(pack: &Pack, now_ms: i64) -> Result<Vec<Sample>, HandlerError> {
+    #[expect(clippy::cast_precision_loss, reason = "exact for the next 280,000 years")]
+    let now = now_ms as f64 / 1000.0;
+    let samples = pack
+        .resolve(now)
+        .map_err(|error| HandlerError::Refused(error.to_string()))?;
+    Ok(samples
+        .into_iter()
+        .filter_map(sample)
+        .filter(|sample| sample.at_ms <= now_ms.saturating_add(FUTURE))
+        .collect())
+}
+
+fn sample(sample: senml::Sample) -> Option<Sample> {
+    let value = match sample.value {
+        Value::Number(number) => number,
+        Value::Flag(flag) => f64::from(u8::from(flag)),
+        // Telemetry is what can be drawn and averaged.
+        Value::Text(_) => return None,
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
+    let at_ms = (sample.time * 1000.0).round() as i64;
+    Some(Sample {
+        name: sample.name,
+        unit: limits::clip(sample.unit),
+        at_ms,
+        value,
+    })
+}
+
+fn series(samples: &[Sample]) -> Vec<Series> {
+    let mut series: Vec<Series> = Vec::new();
+    for sample in samples {
+        let point = Point {
+            at_ms: sample.at_ms,
+            value: sample.value,
+        };
+        match series.iter_mut().find(|series| series.name == sample.name) {
+            Some(series) => series.points.push(point),
+            None => series.push(Series {
+                name: sample.name.clone(),
+                unit: sample.unit.clone(),
+                points: vec![point],
+            }),
+        }
+    }
+    series
+}
+
+/// The agent keeps to the limit; this is for whoever does not.
+fn clip(mut inventory: Inventory) -> Inventory {
+    let texts = [
+        &mut inventory.agent_version,
+        &mut inventory.os,
+        &mut inventory.os_version,
+        &mut inventory.kernel,
+        &mut inventory.architecture,
+        &mut inventory.hostname,
+        &mut inventory.boot_id,
+        &mut inventory.updater,
+        &mut inventory.compatible,
+    ];
+    let of_slots = inventory.slots.iter_mut().flat_map(|slot| {
+        [
+            &mut slot.name,
+            &mut slot.bootname,
+            &mut slot.state,
+            &mut slot.boot_status,
+            &mut slot.version,
+            &mut slot.installed_at,
+        ]
+    });
+    let optional = [&mut inventory.serial, &mut inventory.model]
+        .into_iter()
+        .flatten();
+    for text in texts.into_iter().chain(of_slots).chain(optional) {
+        *text = limits::clip(std::mem::take(text));
+    }
+    inventory
+}
+
+// === impl HandlerError ===
+
+impl From<StoreError> for HandlerError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}

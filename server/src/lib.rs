@@ -1,0 +1,60 @@
+//! Homeport's server: devices, people and bundles in one process.
+//!
+//! ```text
+//!  device ── mqtt ───┐                      ┌── api ── web page, CLI
+//!         ── est ────┼── fleet ── store     ├── api::device ── device (downloads)
+//!  person ── https ──┘     └── events ──────┘
+//! ```
+//!
+//! [`fleet`] decides, [`store`] remembers, everything else translates.
+
+#![forbid(unsafe_code)]
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest as _, Sha256};
+
+pub mod api;
+pub mod bundle;
+pub mod ca;
+pub mod config;
+pub mod est;
+mod files;
+pub mod fleet;
+pub mod https;
+pub mod mqtt;
+pub mod server;
+pub mod store;
+pub mod tls;
+mod web;
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// Lower-case hex.
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
+}
+
+/// Bytes that nobody can guess.
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    #[expect(
+        clippy::expect_used,
+        reason = "no system that runs this lacks it, and nothing here is safe without it"
+    )]
+    getrandom::fill(&mut bytes).expect("the operating system gives random numbers");
+    bytes
+}

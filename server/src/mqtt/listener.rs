@@ -1,0 +1,245 @@
+//! The MQTT port: from TCP to a session.
+
+use std::{future::poll_fn, net::SocketAddr, sync::Arc, time::Duration};
+
+use homeport_protocol::limits::MAX_CONNECT_PACKET;
+use mqtt_proto::{v3, v5};
+use rustls::ServerConfig;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Handler,
+    close::Close,
+    codec::{self, Connect, PacketError, Version},
+    connection::Connection,
+    registry::Registry,
+    session::Session,
+};
+use crate::{
+    ca::fingerprint,
+    tls::{ACCEPT_RETRY, HANDSHAKE_TIMEOUT},
+};
+
+/// Connections that are between TCP and CONNECT at a time. More wait in the kernel's queue. There is no limit on those after it: each is a
+/// device of its own.
+const MAX_HANDSHAKES: usize = 512;
+
+/// Longest time between the end of the TLS handshake and the end of CONNECT.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often silent connections are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the handler may take at shutdown to note that devices are gone.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves devices until `shutdown`, then says goodbye to them.
+///
+/// `tls` requires client certificates ([`crate::tls::mqtt_config`]).
+pub async fn serve<H: Handler>(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    handler: H,
+    registry: Registry,
+    shutdown: CancellationToken,
+) {
+    let port = Arc::new(Port {
+        acceptor: TlsAcceptor::from(tls),
+        handler,
+        registry: registry.clone(),
+        shutdown: shutdown.clone(),
+        tasks: TaskTracker::new(),
+    });
+    let places = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await.ok()?;
+            Some((place, listener.accept().await))
+        };
+        let (place, accepted) = tokio::select! {
+            () = shutdown.cancelled() => break,
+            _ = sweep.tick() => {
+                registry.sweep();
+                continue;
+            }
+            Some(next) = next => next,
+        };
+        match accepted {
+            Ok((tcp, peer)) => {
+                let handshake = Arc::clone(&port);
+                port.tasks.spawn(async move {
+                    handshake.welcome(tcp, peer).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept MQTT connections");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+    drop(listener);
+    registry.close_all();
+    port.tasks.close();
+    if timeout(DRAIN_TIMEOUT, port.tasks.wait()).await.is_err() {
+        tracing::warn!("gave up waiting for devices' connections to end");
+    }
+}
+
+struct Port<H> {
+    acceptor: TlsAcceptor,
+    handler: H,
+    registry: Registry,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+// === impl Port ===
+
+impl<H: Handler> Port<H> {
+    /// Brings a connection to CONNECT, then leaves it to a task of its own: this one is larger than what an idle connection should cost.
+    async fn welcome(&self, tcp: TcpStream, peer: SocketAddr) {
+        let admitted = self.shutdown.run_until_cancelled(self.admit(tcp, peer)).await;
+        let Some(Some(connection)) = admitted else {
+            return;
+        };
+        if self.shutdown.is_cancelled() {
+            connection.link().close(Close::ShuttingDown);
+        }
+        self.tasks.spawn(serve_connection(connection));
+    }
+
+    async fn admit(&self, tcp: TcpStream, peer: SocketAddr) -> Option<Connection<TlsStream<TcpStream>, H>> {
+        let _ = tcp.set_nodelay(true);
+        let mut stream = match timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(tcp)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(%peer, %error, "MQTT handshake failed");
+                return None;
+            }
+            Err(_) => {
+                tracing::debug!(%peer, "MQTT handshake took too long");
+                return None;
+            }
+        };
+        let certificate = fingerprint(stream.get_ref().1.peer_certificates()?.first()?);
+        let device = self.handler.identify(&certificate)?;
+        let (connect, unread) = match timeout(CONNECT_TIMEOUT, read_connect(&mut stream)).await {
+            Ok(Ok(connect)) => connect,
+            Ok(Err(refusal)) => {
+                tracing::debug!(%peer, %device, ?refusal, "refused CONNECT");
+                refuse(&mut stream, &refusal).await;
+                return None;
+            }
+            Err(_) => {
+                tracing::debug!(%peer, %device, "CONNECT took too long");
+                return None;
+            }
+        };
+        if let Some(refusal) = Refusal::of(&connect, device.as_str()) {
+            tracing::info!(%peer, %device, ?refusal, "refused CONNECT");
+            refuse(&mut stream, &refusal).await;
+            return None;
+        }
+        let session = Session::new(
+            self.handler.clone(),
+            self.registry.clone(),
+            device,
+            certificate,
+            peer,
+            connect,
+            unread,
+        );
+        Some(Connection::new(stream, session))
+    }
+}
+
+async fn serve_connection<S, H>(mut connection: Connection<S, H>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: Handler,
+{
+    let close = poll_fn(|context| connection.poll(context)).await;
+    let session = connection.into_session();
+    tracing::debug!(device = %session.device(), %close, "connection ended");
+    // Boxed so that the idle task is not as large as what the handler does here.
+    Box::pin(session.leave()).await;
+}
+
+/// Why CONNECT is refused.
+#[derive(Debug)]
+enum Refusal {
+    Gone,
+    Packet(PacketError),
+    ClientId(Version),
+    AuthMethod,
+}
+
+async fn read_connect<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(Connect, Vec<u8>), Refusal> {
+    let mut buffer = vec![0; MAX_CONNECT_PACKET];
+    let mut filled = 0;
+    loop {
+        let bytes = &buffer[..filled];
+        if let Some(frame) = codec::frame(bytes, MAX_CONNECT_PACKET).map_err(Refusal::Packet)? {
+            if frame.len <= filled {
+                let connect = codec::decode_connect(frame, bytes).map_err(Refusal::Packet)?;
+                return Ok((connect, bytes[frame.len..].to_vec()));
+            }
+        }
+        match stream.read(&mut buffer[filled..]).await {
+            Ok(count) if count > 0 => filled += count,
+            _ => return Err(Refusal::Gone),
+        }
+    }
+}
+
+async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S, refusal: &Refusal) {
+    use v3::ConnectReturnCode as Old;
+    use v5::ConnectReasonCode as New;
+
+    let old = |code| v3::Connack::new(false, code).into();
+    let new = |code| v5::Connack::new(false, code).into();
+    let mut answer = Vec::new();
+    match refusal {
+        // Before the version is known there is nothing to answer in (MQTT 5 section 4.13.1 allows to close).
+        Refusal::Gone
+        | Refusal::Packet(
+            PacketError::Malformed(_) | PacketError::TooLarge { .. } | PacketError::Protocol(_),
+        ) => {}
+        Refusal::Packet(PacketError::Version) => {
+            codec::encode_v3(&old(Old::UnacceptableProtocolVersion), &mut answer);
+        }
+        Refusal::ClientId(Version::V3) => codec::encode_v3(&old(Old::IdentifierRejected), &mut answer),
+        Refusal::ClientId(Version::V5) => codec::encode_v5(&new(New::ClientIdentifierNotValid), &mut answer),
+        Refusal::AuthMethod => codec::encode_v5(&new(New::BadAuthMethod), &mut answer),
+    }
+    let send = async {
+        stream.write_all(&answer).await?;
+        stream.shutdown().await
+    };
+    let _ = timeout(CONNECT_TIMEOUT, send).await;
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// The client id is not what identifies a device; but one that contradicts the certificate is a mistake that should show.
+    fn of(connect: &Connect, device: &str) -> Option<Self> {
+        if !connect.client_id.is_empty() && connect.client_id != device {
+            Some(Self::ClientId(connect.version))
+        } else if connect.wants_auth {
+            Some(Self::AuthMethod)
+        } else {
+            None
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The devices that are connected now.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use homeport_protocol::{Command, DeviceId};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::close::Close;
+
+/// Commands that may wait for one device. More are refused: they are rows, and are sent again after the next connect.
+const MAX_WAITING: usize = 64;
+
+/// Longest time that a device may take to acknowledge a command. MQTT forbids to send it again on the same connection, so that is closed.
+const ACK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The devices that are connected now. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    links: Mutex<HashMap<DeviceId, Arc<Link>>>,
+    started: Instant,
+}
+
+/// What the rest of the server and a connection's task know of each other.
+pub(super) struct Link {
+    waker: AtomicWaker,
+    inbox: Mutex<Inbox>,
+    /// When the device was last heard.
+    heard: AtomicU32,
+    /// How long it may be silent, in seconds.
+    silence_limit: u32,
+    /// Since when the oldest command is unacknowledged; 0 if there is none.
+    waiting_since: AtomicU32,
+    /// Held while the handler is told that the device has come or gone. Passed on from one connection of a device to the next, so that
+    /// the handler hears it in the right order.
+    presence: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    commands: Vec<Bytes>,
+    close: Option<Close>,
+    closed: bool,
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// Nobody is connected.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(Inner {
+            links: Mutex::default(),
+            started: Instant::now(),
+        }))
+    }
+
+    /// Sends `command` if the device is connected. `true`: it is on its way, which does not mean that it arrives.
+    #[must_use]
+    pub fn send(&self, device: &DeviceId, command: &Command) -> bool {
+        match self.link(device) {
+            Some(link) => link.push(command),
+            None => false,
+        }
+    }
+
+    /// Ends the device's connection, if it has one. For a device whose certificate is no longer active: it must be inactive before this
+    /// is called, so that it cannot come back in between.
+    pub fn disconnect(&self, device: &DeviceId) {
+        if let Some(link) = self.link(device) {
+            link.close(Close::Removed);
+        }
+    }
+
+    /// Whether the device is connected.
+    #[must_use]
+    pub fn is_connected(&self, device: &DeviceId) -> bool {
+        self.link(device).is_some_and(|link| !link.inbox.lock().closed)
+    }
+
+    /// How many devices are connected.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.0.links.lock().len()
+    }
+
+    /// Makes a link the device's only one. A link that it had before is closed.
+    pub(super) fn join(&self, device: &DeviceId, silence_limit: Duration) -> Arc<Link> {
+        let mut links = self.0.links.lock();
+        let before = links.get(device);
+        let presence = before.map(|link| Arc::clone(&link.presence)).unwrap_or_default();
+        let link = Arc::new(Link {
+            waker: AtomicWaker::new(),
+            inbox: Mutex::default(),
+            heard: AtomicU32::new(self.now()),
+            silence_limit: u32::try_from(silence_limit.as_secs()).unwrap_or(u32::MAX),
+            waiting_since: AtomicU32::new(0),
+            presence,
+        });
+        let before = links.insert(device.clone(), Arc::clone(&link));
+        drop(links);
+        if let Some(before) = before {
+            before.close(Close::TakenOver);
+        }
+        link
+    }
+
+    /// Whether `link` is the device's link still.
+    pub(super) fn is_current(&self, device: &DeviceId, link: &Arc<Link>) -> bool {
+        self.link(device)
+            .is_some_and(|current| Arc::ptr_eq(&current, link))
+    }
+
+    /// Forgets `link`, unless another has taken its place.
+    pub(super) fn leave(&self, device: &DeviceId, link: &Arc<Link>) {
+        let mut links = self.0.links.lock();
+        if links
+            .get(device)
+            .is_some_and(|current| Arc::ptr_eq(current, link))
+        {
+            links.remove(device);
+        }
+    }
+
+    /// Closes the connections of devices that are silent for too long, or do not acknowledge what they are sent.
+    ///
+    /// One sweep over all, instead of a timer in each: timers cost idle connections memory.
+    pub(super) fn sweep(&self) {
+        let now = self.now();
+        for link in self.0.links.lock().values() {
+            let silence = now.saturating_sub(link.heard.load(Relaxed));
+            let waiting_since = link.waiting_since.load(Relaxed);
+            if silence > link.silence_limit {
+                link.close(Close::KeepAlive);
+            } else if waiting_since != 0 && u64::from(now - waiting_since.min(now)) > ACK_TIMEOUT.as_secs() {
+                link.close(Close::Unacknowledged);
+            }
+        }
+    }
+
+    /// Closes all connections.
+    pub(super) fn close_all(&self) {
+        for link in self.0.links.lock().values() {
+            link.close(Close::ShuttingDown);
+        }
+    }
+
+    /// Seconds since some moment before the registry was made: never 0.
+    pub(super) fn now(&self) -> u32 {
+        u32::try_from(self.0.started.elapsed().as_secs() + 1).unwrap_or(u32::MAX)
+    }
+
+    fn link(&self, device: &DeviceId) -> Option<Arc<Link>> {
+        self.0.links.lock().get(device).cloned()
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("connected", &self.connected())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Link ===
+
+impl Link {
+    /// Queues a command. `false`: the connection is closing, or too many wait already.
+    pub(super) fn push(&self, command: &Command) -> bool {
+        let payload = Bytes::from(command.encode());
+        let mut inbox = self.inbox.lock();
+        if inbox.closed || inbox.commands.len() >= MAX_WAITING {
+            return false;
+        }
+        inbox.commands.push(payload);
+        drop(inbox);
+        self.waker.wake();
+        true
+    }
+
+    /// Takes the oldest `count` commands out of the queue.
+    pub(super) fn take(&self, count: usize) -> Vec<Bytes> {
+        let mut inbox = self.inbox.lock();
+        if inbox.commands.len() <= count {
+            return std::mem::take(&mut inbox.commands);
+        }
+        inbox.commands.drain(..count).collect()
+    }
+
+    /// Asks the connection's task to end it.
+    pub(super) fn close(&self, close: Close) {
+        let mut inbox = self.inbox.lock();
+        if inbox.closed {
+            return;
+        }
+        inbox.closed = true;
+        inbox.close = Some(close);
+        drop(inbox);
+        self.waker.wake();
+    }
+
+    /// Nothing more is taken: the connection ends.
+    pub(super) fn shut(&self) {
+        *self.inbox.lock() = Inbox {
+            closed: true,
+            ..Inbox::default()
+        };
+    }
+
+    /// Why the connection is to end, if it is.
+    pub(super) fn asked_to_close(&self) -> Option<Close> {
+        self.inbox.lock().close.take()
+    }
+
+    /// Whose task to wake.
+    pub(super) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// The device was heard now.
+    pub(super) fn touch(&self, now: u32) {
+        self.heard.store(now, Relaxed);
+    }
+
+    /// Since when the oldest command is unacknowledged.
+    pub(super) fn waiting_since(&self, since: Option<u32>) {
+        self.waiting_since.store(since.unwrap_or(0), Relaxed);
+    }
+
+    /// See the field.
+    pub(super) fn presence(&self) -> &tokio::sync::Mutex<()> {
+        &self.presence
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(90);
+
+    fn device() -> DeviceId {
+        "a".parse().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_a_connection() {
+        let registry = Registry::new();
+        let link = registry.join(&device(), LIMIT);
+        tokio::time::advance(LIMIT).await;
+        registry.sweep();
+        assert_eq!(link.asked_to_close(), None);
+        link.touch(registry.now());
+        tokio::time::advance(LIMIT + Duration::from_secs(1)).await;
+        registry.sweep();
+        assert_eq!(link.asked_to_close(), Some(Close::KeepAlive));
+        assert!(!registry.send(&device(), &Command::Inventory));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_is_never_acknowledged_ends_a_connection() {
+        let registry = Registry::new();
+        let link = registry.join(&device(), LIMIT);
+        link.waiting_since(Some(registry.now()));
+        tokio::time::advance(ACK_TIMEOUT).await;
+        registry.sweep();
+        assert_eq!(link.asked_to_close(), None);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        registry.sweep();
+        assert_eq!(link.asked_to_close(), Some(Close::Unacknowledged));
+    }
+
+    #[test]
+    fn the_newest_link_counts() {
+        let registry = Registry::new();
+        let first = registry.join(&device(), LIMIT);
+        let second = registry.join(&device(), LIMIT);
+        assert_eq!(first.asked_to_close(), Some(Close::TakenOver));
+        assert!(registry.is_current(&device(), &second) && !registry.is_current(&device(), &first));
+        registry.leave(&device(), &first);
+        assert_eq!(registry.connected(), 1);
+        registry.leave(&device(), &second);
+        assert_eq!(registry.connected(), 0);
+    }
+
+    #[test]
+    fn commands_keep_their_order() {
+        let registry = Registry::new();
+        let link = registry.join(&device(), LIMIT);
+        let commands = [Command::Inventory, Command::Unknown { kind: "x".into() }];
+        for command in &commands {
+            assert!(registry.send(&device(), command));
+        }
+        let taken = [link.take(1), link.take(9)].concat();
+        let decoded: Vec<_> = taken
+            .iter()
+            .map(|payload| Command::decode(payload).unwrap())
+            .collect();
+        assert_eq!(decoded, commands);
+        link.shut();
+        assert!(!registry.send(&device(), &Command::Inventory) && !registry.is_connected(&device()));
+    }
+}

@@ -1,0 +1,216 @@
+//! All parts together.
+
+use std::{
+    collections::HashSet,
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::Serialize;
+use tokio::{net::TcpListener, time::MissedTickBehavior};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    api::{self, App},
+    bundle::Bundles,
+    ca::{Authority, CaError},
+    config::Config,
+    est, files,
+    fleet::{self, Addresses, Fleet, FleetError},
+    https,
+    mqtt::{self, Handler as _, Registry},
+    now_ms,
+    store::{Store, StoreError, Tx},
+    tls::{self, ServerCertificate, TlsError},
+};
+
+/// How often old telemetry is removed.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Pause between two steps of removing it: devices come first.
+const PRUNE_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long an expired pairing token is remembered, in milliseconds, so that who uses it is told what is wrong.
+const TOKEN_MEMORY: i64 = 30 * DAY;
+
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+const SERVER_IDENTITY: &str = "server.pem";
+const LISTENING: &str = "listening.json";
+
+/// Why the server cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The data directory cannot be used.
+    #[error("cannot use {}: {source}", .path.display())]
+    File {
+        /// Which file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A port is not to be had.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The first user cannot be made.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    /// The certificate authority cannot be used.
+    #[error(transparent)]
+    Authority(#[from] CaError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// What a program that starts the server reads from its standard output, and from `listening.json`.
+#[derive(Debug, Serialize)]
+struct Listening {
+    event: &'static str,
+    https: SocketAddr,
+    mqtt: SocketAddr,
+}
+
+/// Runs the server until `shutdown`.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), ServerError> {
+    let data_dir = config.data_dir.clone();
+    let at = |path: PathBuf| move |source| ServerError::File { path, source };
+    files::create_private_dir(&data_dir).map_err(at(data_dir.clone()))?;
+    let store = Store::open(&data_dir)?;
+    let bundles = Bundles::open(&data_dir, config.max_bundle_size).map_err(at(data_dir.clone()))?;
+    let known: HashSet<String> = store
+        .read(Tx::bundles)
+        .await?
+        .into_iter()
+        .map(|bundle| bundle.id)
+        .collect();
+    bundles
+        .sweep(|id| known.contains(id))
+        .map_err(at(data_dir.clone()))?;
+    fleet::create_first_admin(&store, &data_dir).await?;
+
+    let authority = Arc::new(match &config.authority {
+        Some((certificate, key)) => Authority::load(certificate, key)?,
+        None => Authority::open(&data_dir)?,
+    });
+    let identity = data_dir.join(SERVER_IDENTITY);
+    let certificate = ServerCertificate::open(identity, Arc::clone(&authority), config.host_names.clone())?;
+    let certificate = Arc::new(certificate);
+
+    let (https_listener, https) = listen(config.https_listen).await?;
+    let (mqtt_listener, mqtt) = listen(config.mqtt_listen).await?;
+    let registry = Registry::new();
+    let addresses = Addresses {
+        https_authority: config.https_authority(https.port()),
+        mqtt_authority: config.mqtt_authority(mqtt.port()),
+        ca_fingerprint: authority.fingerprint(),
+    };
+    let fleet = Fleet::load(store.clone(), bundles, registry.clone(), addresses).await?;
+    let is_active = {
+        let fleet = fleet.clone();
+        move |certificate: &mqtt::Fingerprint| fleet.identify(certificate).is_some()
+    };
+    let https_tls = tls::https_config(&authority, Arc::clone(&certificate), is_active.clone())?;
+    let mqtt_tls = tls::mqtt_config(&authority, Arc::clone(&certificate), is_active)?;
+    let app = App {
+        fleet: fleet.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let router = api::router(app).merge(est::router(authority, fleet.clone()));
+
+    let listening = Listening {
+        event: "listening",
+        https,
+        mqtt,
+    };
+    announce(&listening, &data_dir.join(LISTENING))?;
+    let tasks = TaskTracker::new();
+    tasks.spawn(https::serve(https_listener, https_tls, router, shutdown.clone()));
+    tasks.spawn(mqtt::serve(
+        mqtt_listener,
+        mqtt_tls,
+        fleet,
+        registry,
+        shutdown.clone(),
+    ));
+    tasks.spawn(certificate.keep_fresh(shutdown.clone()));
+    tasks.spawn(prune(store.clone(), config.retention_days, shutdown.clone()));
+    tasks.close();
+
+    let ended = tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        // Without it nothing can be acknowledged any more.
+        () = store.closed() => Err(StoreError::Closed.into()),
+    };
+    tracing::info!("stopping");
+    shutdown.cancel();
+    tasks.wait().await;
+    ended
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let failed = |source| ServerError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let actual = listener.local_addr().map_err(failed)?;
+    Ok((listener, actual))
+}
+
+fn announce(listening: &Listening, path: &Path) -> Result<(), ServerError> {
+    tracing::info!(https = %listening.https, mqtt = %listening.mqtt, "listening");
+    let write = || {
+        let mut line = serde_json::to_vec(listening)?;
+        line.push(b'\n');
+        files::write_public(path, &line)?;
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(&line)?;
+        stdout.flush()
+    };
+    write().map_err(|source| ServerError::File {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Removes what is too old, in steps so small that nobody waits for them.
+async fn prune(store: Store, retention_days: u32, shutdown: CancellationToken) {
+    let mut next = tokio::time::interval(PRUNE_INTERVAL);
+    next.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = next.tick() => {}
+        }
+        if let Err(error) = prune_once(&store, retention_days, &shutdown).await {
+            tracing::warn!(%error, "cannot remove old telemetry");
+        }
+    }
+}
+
+async fn prune_once(
+    store: &Store,
+    retention_days: u32,
+    shutdown: &CancellationToken,
+) -> Result<(), StoreError> {
+    store.write(|tx| tx.prune_tokens(now_ms() - TOKEN_MEMORY)).await?;
+    let before_ms = now_ms() - i64::from(retention_days) * DAY;
+    let mut after = 0;
+    while let Some(next) = store.write(move |tx| tx.prune_samples(after, before_ms)).await? {
+        after = next;
+        if shutdown.is_cancelled() {
+            break;
+        }
+        tokio::time::sleep(PRUNE_PAUSE).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! What the server remembers. The only module that knows SQL.
+//!
+//! Callers give closures to [`Store::write`] and [`Store::read`]; inside they see a [`Tx`], whose methods speak in the API's types. That
+//! is the seam for another database: see `docs/development/decisions/database.md`.
+
+use std::{
+    fs::{File, OpenOptions},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use nix::fcntl::{Flock, FlockArg};
+use rusqlite::Connection;
+
+mod audit;
+mod bundles;
+mod certificates;
+mod deployments;
+mod devices;
+mod groups;
+mod pairing;
+mod queues;
+mod readers;
+mod schema;
+mod telemetry;
+mod updates;
+mod users;
+mod writer;
+
+pub use self::{
+    deployments::OpenUpdate,
+    pairing::Token,
+    telemetry::{Range, Sample},
+    updates::Transition,
+    users::Account,
+};
+use self::{readers::Readers, writer::Writer};
+
+/// The database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    writer: Writer,
+    readers: Arc<Readers>,
+    _lock: Arc<Flock<File>>,
+}
+
+/// Why the database did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Another server uses the data directory.
+    #[error(
+        "the data directory {} is in use by another homeport-server: stop it first, or give this one a --data-dir of its own",
+        .0.display()
+    )]
+    Locked(PathBuf),
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory {}: {source}", .path.display())]
+    Directory {
+        /// Which file or directory.
+        path: PathBuf,
+        /// Why.
+        source: Arc<std::io::Error>,
+    },
+    /// The database is from a newer server.
+    #[error(
+        "the database was written by a newer homeport-server (its schema is {found}, this server knows {known}): \
+         start that version, or restore a backup made before the upgrade"
+    )]
+    Newer {
+        /// Schema of the database.
+        found: i64,
+        /// Newest schema that this server knows.
+        known: i64,
+    },
+    /// No room left.
+    #[error("the disk that holds the data directory is full: free some space on it")]
+    Full,
+    /// What is stored is not what this server writes.
+    #[error("the database holds something unexpected: {0}")]
+    Corrupt(String),
+    /// Too much waits to be written.
+    #[error("the server is overloaded: try again later")]
+    Overloaded,
+    /// The server is stopping, or a thread of the database has ended.
+    #[error("the database is closed")]
+    Closed,
+    /// Everything else.
+    #[error("database: {0}")]
+    Database(Arc<rusqlite::Error>),
+}
+
+/// A connection within a transaction: what is read is consistent, what is written is committed together or not at all.
+#[derive(Debug)]
+pub struct Tx(Connection);
+
+const DATABASE: &str = "homeport.db";
+const LOCK: &str = "lock";
+
+// === impl Store ===
+
+impl Store {
+    /// Opens the database in `data_dir`, makes it if there is none, and brings an older one up to date.
+    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        let lock = lock(data_dir)?;
+        let path = data_dir.join(DATABASE);
+        let mut connection = Connection::open(&path)?;
+        // FULL: an acknowledged message survives a power cut, not only a crash of the server.
+        connection.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
+        )?;
+        schema::migrate(&mut connection)?;
+        Ok(Self {
+            writer: Writer::start(connection)?,
+            readers: Arc::new(Readers::new(path)),
+            _lock: Arc::new(lock),
+        })
+    }
+
+    /// Runs `job` in a transaction and resolves after it is committed. An error of the job undoes what it did.
+    ///
+    /// Dropping the future does not stop the job.
+    pub async fn write<T, E>(&self, job: impl FnOnce(&Tx) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.writer.run(job).await
+    }
+
+    /// Runs `job` on a snapshot of what is committed. What it tries to write is an error.
+    pub async fn read<T, E>(&self, job: impl FnOnce(&Tx) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.readers.clone().run(job).await
+    }
+
+    /// Resolves when the database can no longer be written: the server must end.
+    pub async fn closed(&self) {
+        self.writer.closed().await;
+    }
+}
+
+fn lock(data_dir: &Path) -> Result<Flock<File>, StoreError> {
+    let path = data_dir.join(LOCK);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|source| StoreError::Directory {
+            path,
+            source: Arc::new(source),
+        })?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| StoreError::Locked(data_dir.to_owned()))
+}
+
+// === impl StoreError ===
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
+            return Self::Full;
+        }
+        Self::Database(Arc::new(error))
+    }
+}
+
+impl From<serde_json::Error> for StoreError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Corrupt(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_server_per_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let _store = Store::open(directory.path()).unwrap();
+        assert!(matches!(
+            Store::open(directory.path()),
+            Err(StoreError::Locked(_))
+        ));
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(Store::open(directory.path()).unwrap());
+        let connection = Connection::open(directory.path().join(DATABASE)).unwrap();
+        connection.pragma_update(None, "user_version", 1000).unwrap();
+        drop(connection);
+        // The first store's writer may take a moment to let go of the lock file.
+        let error = Store::open(directory.path()).unwrap_err();
+        assert!(matches!(error, StoreError::Newer { found: 1000, .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_failed_job_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let failing = store.write(|tx| {
+            tx.create_group("a")?;
+            Err::<(), _>(StoreError::Overloaded)
+        });
+        let working = store.write(|tx| tx.create_group("b"));
+        let (failed, worked) = tokio::join!(failing, working);
+        assert!(failed.is_err() && worked.unwrap());
+        let groups = store.read(Tx::groups).await.unwrap();
+        assert_eq!(groups.len(), 1);
+        assert_eq!(groups[0].name, "b");
+    }
+
+    #[tokio::test]
+    async fn readers_cannot_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        assert!(store.read(|tx| tx.create_group("a")).await.is_err());
+    }
+}

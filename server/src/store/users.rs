@@ -1,0 +1,96 @@
+//! People and their logins.
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::{StoreError, Tx};
+
+/// A person as they are checked.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Row.
+    pub id: i64,
+    /// User name.
+    pub name: String,
+    /// PHC string.
+    pub password: String,
+}
+
+// === impl Tx ===
+
+impl Tx {
+    /// Whether nobody can log in yet.
+    pub fn has_no_users(&self) -> Result<bool, StoreError> {
+        Ok(self
+            .0
+            .query_row("SELECT NOT EXISTS (SELECT 1 FROM users)", [], |row| row.get(0))?)
+    }
+
+    /// Adds a person.
+    pub fn insert_user(&self, now_ms: i64, name: &str, password: &str) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("INSERT INTO users (name, password, created_ms) VALUES (?, ?, ?)")?
+            .execute(params![name, password, now_ms])?;
+        Ok(())
+    }
+
+    /// The person of that name.
+    pub fn user(&self, name: &str) -> Result<Option<Account>, StoreError> {
+        let mut statement = self
+            .0
+            .prepare_cached("SELECT id, name, password FROM users WHERE name = ?")?;
+        let account = statement.query_row([name], |row| {
+            Ok(Account {
+                id: row.get(0)?,
+                name: row.get(1)?,
+                password: row.get(2)?,
+            })
+        });
+        Ok(account.optional()?)
+    }
+
+    /// Sets a password and ends every login but `keep`.
+    pub fn set_password(&self, user: i64, password: &str, keep: Option<&[u8; 32]>) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("UPDATE users SET password = ? WHERE id = ?")?
+            .execute(params![password, user])?;
+        self.0
+            .prepare_cached("DELETE FROM sessions WHERE user = ? AND hash IS NOT ?")?
+            .execute(params![user, keep])?;
+        Ok(())
+    }
+
+    /// Adds a login; `hash` is that of its token. Forgets logins that have expired.
+    pub fn insert_session(
+        &self,
+        hash: &[u8; 32],
+        user: i64,
+        now_ms: i64,
+        expires_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("DELETE FROM sessions WHERE expires_ms <= ?")?
+            .execute([now_ms])?;
+        self.0
+            .prepare_cached("INSERT INTO sessions (hash, user, expires_ms) VALUES (?, ?, ?)")?
+            .execute(params![hash, user, expires_ms])?;
+        Ok(())
+    }
+
+    /// Name of who is logged in with the token of this hash.
+    pub fn session_user(&self, hash: &[u8; 32], now_ms: i64) -> Result<Option<String>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT users.name FROM sessions JOIN users ON users.id = sessions.user WHERE hash = ? AND expires_ms > ?",
+        )?;
+        Ok(statement
+            .query_row(params![hash, now_ms], |row| row.get(0))
+            .optional()?)
+    }
+
+    /// Ends a login.
+    pub fn delete_session(&self, hash: &[u8; 32]) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("DELETE FROM sessions WHERE hash = ?")?
+            .execute([hash])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,541 @@
+//! Deployments and reports: the fleet without a network.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use homeport_api::{Deployment, NewDeployment, NewPairingToken, Target};
+use homeport_protocol::{
+    Command, DeploymentState, DeviceId, FailureCode, Inventory, PairingToken, Reason, Record, Report,
+    Sequenced,
+    report::{DeploymentReport, LocalInstall},
+    senml::Pack,
+};
+use homeport_server::{
+    bundle::Bundles,
+    est::{Enrolment as _, Hints, Issued, RedeemError},
+    fleet::{Addresses, Fleet, FleetError},
+    mqtt::{Fingerprint, Handler as _, HandlerError, Registry},
+    store::{Range, Store},
+};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use crate::support::bundle;
+
+const ADMIN: &str = "admin";
+
+struct World {
+    fleet: Fleet,
+    bundle: String,
+    _directory: TempDir,
+}
+
+/// A device's end of its queue.
+struct Device {
+    id: DeviceId,
+    certificate: Fingerprint,
+    sequence: u64,
+}
+
+impl World {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let bundles = Bundles::open(directory.path(), 1_000_000).unwrap();
+        let addresses = Addresses {
+            https_authority: "localhost:1".into(),
+            mqtt_authority: "localhost:2".into(),
+            ca_fingerprint: [0; 32],
+        };
+        let fleet = Fleet::load(store, bundles, Registry::new(), addresses)
+            .await
+            .unwrap();
+        let bundle = add_bundle(&fleet, "2").await;
+        Self {
+            fleet,
+            bundle,
+            _directory: directory,
+        }
+    }
+
+    async fn token(&self, new: NewPairingToken) -> PairingToken {
+        let created = self.fleet.create_token(ADMIN.into(), new).await.unwrap();
+        created.token.parse().unwrap()
+    }
+
+    async fn pair(&self) -> Device {
+        let token = self.token(NewPairingToken::default()).await;
+        let id = self.fleet.redeem(&token.secret, &KEY, &hints()).await.unwrap();
+        let mut certificate = [0; 32];
+        certificate[..16].copy_from_slice(id.as_str().as_bytes());
+        self.fleet.record(&id, &issued(certificate), None).await.unwrap();
+        Device {
+            id,
+            certificate,
+            sequence: 0,
+        }
+    }
+
+    async fn connect(&self, device: &mut Device) -> Vec<Command> {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        self.fleet.connected(&device.id, &device.certificate, peer).await;
+        self.report(device, Report::Inventory(Inventory::default())).await
+    }
+
+    async fn report(&self, device: &mut Device, report: Report) -> Vec<Command> {
+        device.sequence += 1;
+        self.report_as(device, device.sequence, report).await
+    }
+
+    async fn report_as(&self, device: &Device, sequence: u64, message: Report) -> Vec<Command> {
+        let report = Sequenced {
+            queue: 1,
+            sequence,
+            message,
+        };
+        self.fleet.report(&device.id, report).await.unwrap()
+    }
+
+    async fn state(&self, device: &mut Device, deployment: u64, state: DeploymentState) {
+        self.report(device, state_report(deployment, state)).await;
+    }
+
+    async fn deploy(&self, device: &Device) -> Result<Deployment, FleetError> {
+        let new = NewDeployment {
+            bundle: self.bundle.clone(),
+            target: Target::Device(device.id.to_string()),
+        };
+        self.fleet.deploy(ADMIN.into(), new).await
+    }
+
+    async fn states(&self, deployment: u64) -> Vec<DeploymentState> {
+        let deployment = self.fleet.deployment(deployment).await.unwrap();
+        let history = &deployment.devices[0].update.history;
+        assert_eq!(history.last().unwrap().state, deployment.devices[0].update.state);
+        history.iter().map(|change| change.state).collect()
+    }
+}
+
+async fn add_bundle(fleet: &Fleet, version: &str) -> String {
+    let file = Bytes::from(bundle(version, 10));
+    let mut upload = fleet.bundles().begin(file.len() as u64).unwrap();
+    upload.write(&file).unwrap();
+    let (bundle, is_new) = fleet.add_bundle(ADMIN.into(), upload, None).await.unwrap();
+    assert!(is_new);
+    bundle.id
+}
+
+/// Hash of the key that a device asks with.
+const KEY: [u8; 32] = [3; 32];
+
+fn hints() -> Hints {
+    Hints {
+        hostname: Some("board".into()),
+        serial: Some("0815".into()),
+        peer: [127, 0, 0, 1].into(),
+    }
+}
+
+fn issued(certificate: Fingerprint) -> Issued {
+    Issued {
+        certificate,
+        serial: "01".into(),
+        expires_ms: i64::MAX,
+    }
+}
+
+fn state_report(deployment: u64, state: DeploymentState) -> Report {
+    Report::Deployment(DeploymentReport {
+        deployment,
+        state,
+        reason: state
+            .is_final()
+            .then(|| Reason::new(FailureCode::Other, "for the test")),
+        running_version: match state {
+            DeploymentState::Verified => "2".into(),
+            _ => "1".into(),
+        },
+        running_slot: "A".into(),
+        bytes_fetched: 0,
+        at_ms: 0,
+    })
+}
+
+#[tokio::test]
+async fn a_token_pairs_one_device_however_many_ask() {
+    let world = World::new().await;
+    let token = world.token(NewPairingToken::default()).await;
+    let (hints, fleet) = (hints(), &world.fleet);
+    let keys: Vec<_> = (0..20).map(|key| [key; 32]).collect();
+    let asked = keys.iter().map(|key| fleet.redeem(&token.secret, key, &hints));
+    let answers = futures_util::future::join_all(asked).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+    assert_eq!(
+        answers
+            .iter()
+            .filter(|answer| **answer == Err(RedeemError::Used))
+            .count(),
+        19
+    );
+    assert_eq!(
+        fleet.redeem(&[0; 20], &KEY, &hints).await,
+        Err(RedeemError::Unknown)
+    );
+
+    let taken_back = world.token(NewPairingToken::default()).await;
+    let id = fleet.tokens().await.unwrap()[0].id;
+    fleet.revoke_token(ADMIN.into(), id).await.unwrap();
+    assert_eq!(
+        fleet.redeem(&taken_back.secret, &KEY, &hints).await,
+        Err(RedeemError::Expired)
+    );
+}
+
+#[tokio::test]
+async fn a_device_that_lost_the_answer_asks_again_with_its_key() {
+    let world = World::new().await;
+    let token = world.token(NewPairingToken::default()).await;
+    let redeem = async |key: u8| world.fleet.redeem(&token.secret, &[key; 32], &hints()).await;
+    let id = redeem(1).await.unwrap();
+    assert_eq!(redeem(1).await.as_ref(), Ok(&id), "before anything was signed");
+    world.fleet.record(&id, &issued([8; 32]), None).await.unwrap();
+    assert_eq!(redeem(2).await, Err(RedeemError::Used), "another key");
+    assert_eq!(redeem(1).await.as_ref(), Ok(&id), "after the answer was lost");
+    world.fleet.record(&id, &issued([9; 32]), None).await.unwrap();
+    let identify = |certificate| homeport_server::mqtt::Handler::identify(&world.fleet, certificate);
+    assert_eq!(identify(&[8; 32]), None, "the lost certificate is of no use");
+    assert_eq!(identify(&[9; 32]), Some(id.clone()));
+
+    let mut device = Device {
+        id: id.clone(),
+        certificate: [9; 32],
+        sequence: 0,
+    };
+    world.connect(&mut device).await;
+    assert_eq!(redeem(1).await, Err(RedeemError::Used), "once it has connected");
+
+    let other = world.token(NewPairingToken::default()).await;
+    let id = world.fleet.redeem(&other.secret, &KEY, &hints()).await.unwrap();
+    world.fleet.record(&id, &issued([7; 32]), None).await.unwrap();
+    world
+        .fleet
+        .revoke_device(ADMIN.into(), id.to_string())
+        .await
+        .unwrap();
+    let again = world.fleet.redeem(&other.secret, &KEY, &hints()).await;
+    assert_eq!(again, Err(RedeemError::Used), "once it was revoked");
+}
+
+#[tokio::test]
+async fn pairing_again_keeps_the_device_and_revokes_its_certificate() {
+    let world = World::new().await;
+    let device = world.pair().await;
+    let again = NewPairingToken {
+        device: Some(device.id.to_string()),
+        ..NewPairingToken::default()
+    };
+    let token = world.token(again).await;
+    let id = world.fleet.redeem(&token.secret, &KEY, &hints()).await.unwrap();
+    assert_eq!(id, device.id);
+    world.fleet.record(&id, &issued([9; 32]), None).await.unwrap();
+    assert_eq!(
+        homeport_server::mqtt::Handler::identify(&world.fleet, &device.certificate),
+        None
+    );
+    assert_eq!(
+        homeport_server::mqtt::Handler::identify(&world.fleet, &[9; 32]),
+        Some(id)
+    );
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_replaces_the_old_one_when_it_is_used() {
+    let world = World::new().await;
+    let device = world.pair().await;
+    let identify = |certificate| homeport_server::mqtt::Handler::identify(&world.fleet, certificate);
+    world
+        .fleet
+        .record(&device.id, &issued([9; 32]), Some(&device.certificate))
+        .await
+        .unwrap();
+    assert!(identify(&device.certificate).is_some() && identify(&[9; 32]).is_some());
+    let mut renewed = Device {
+        certificate: [9; 32],
+        ..device
+    };
+    world.connect(&mut renewed).await;
+    assert!(identify(&device.certificate).is_none() && identify(&[9; 32]).is_some());
+}
+
+#[tokio::test]
+async fn repeats_are_stored_once() {
+    let world = World::new().await;
+    let device = world.pair().await;
+    let send = |queue, sequence, value| {
+        let message = Pack(vec![Record {
+            time: Some(1_700_000_000.0),
+            ..Record::number("a", "", value)
+        }]);
+        let batch = Sequenced {
+            queue,
+            sequence,
+            message,
+        };
+        world.fleet.telemetry(&device.id, batch)
+    };
+    send(u64::MAX, 5, 1.0).await.unwrap();
+    send(u64::MAX, 5, 2.0).await.unwrap();
+    send(u64::MAX, 4, 3.0).await.unwrap();
+    let range = Range {
+        name: None,
+        from_ms: 0,
+        to_ms: i64::MAX,
+        points: 10,
+    };
+    let value = |range| async {
+        let series = world.fleet.series(device.id.to_string(), range);
+        series.await.unwrap()[0].points[0].value
+    };
+    assert!((value(range.clone()).await - 1.0).abs() < 1e-9);
+    // A new queue starts from one.
+    send(8, 1, 4.0).await.unwrap();
+    assert!((value(range).await - 4.0).abs() < 1e-9);
+    assert!(matches!(
+        send(8, u64::MAX, 4.0).await,
+        Err(HandlerError::Refused(_))
+    ));
+}
+
+#[tokio::test]
+async fn an_update_goes_its_way_and_its_repeats_change_nothing() {
+    use DeploymentState::{Downloading, Installed, Installing, Offered, Rebooting, Trial, Verified};
+    let world = World::new().await;
+    let mut device = world.pair().await;
+    assert_eq!(world.connect(&mut device).await, []);
+    let deployment = world.deploy(&device).await.unwrap().id;
+    let way = [Downloading, Installing, Installed, Rebooting, Trial, Verified];
+    for state in way {
+        // After each reconnect the offer comes again.
+        assert!(matches!(
+            &world.connect(&mut device).await[..],
+            [Command::Deploy(deploy)] if deploy.deployment == deployment && deploy.bundle.id == world.bundle
+        ));
+        world.state(&mut device, deployment, state).await;
+        world
+            .report_as(
+                &device,
+                device.sequence,
+                state_report(deployment, DeploymentState::Failed),
+            )
+            .await;
+    }
+    assert_eq!(world.states(deployment).await[1..], way);
+    assert_eq!(world.states(deployment).await[0], Offered);
+    assert_eq!(world.connect(&mut device).await, []);
+    assert!(world.fleet.deployment(deployment).await.unwrap().finished);
+    let shown = world.fleet.device(device.id.to_string()).await.unwrap();
+    assert_eq!(shown.update.unwrap().state, Verified);
+}
+
+#[tokio::test]
+async fn done_means_that_the_new_version_runs() {
+    let world = World::new().await;
+    let mut device = world.pair().await;
+    let deployment = world.deploy(&device).await.unwrap().id;
+    world.connect(&mut device).await;
+    world.state(&mut device, deployment, DeploymentState::Trial).await;
+    let Report::Deployment(mut report) = state_report(deployment, DeploymentState::Verified) else {
+        panic!("no report on a deployment");
+    };
+    report.running_version = "1".into();
+    world.report(&mut device, Report::Deployment(report)).await;
+    let shown = world.fleet.deployment(deployment).await.unwrap();
+    let update = &shown.devices[0].update;
+    assert_eq!(update.state, DeploymentState::RolledBack);
+    assert_eq!(update.reason.as_ref().unwrap().code, FailureCode::UnexpectedSlot);
+}
+
+#[tokio::test]
+async fn one_update_at_a_time() {
+    let world = World::new().await;
+    let mut device = world.pair().await;
+    let first = world.deploy(&device).await.unwrap().id;
+    match world.deploy(&device).await {
+        Err(FleetError::Conflict { kind, detail }) => {
+            assert_eq!(kind, "device-busy");
+            assert!(detail.contains(&format!("deployment {first}")), "{detail}");
+        }
+        other => panic!("{other:?}"),
+    }
+    world.connect(&mut device).await;
+    world.state(&mut device, first, DeploymentState::Failed).await;
+    world.deploy(&device).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_device_that_was_never_told_need_not_agree() {
+    let world = World::new().await;
+    let mut device = world.pair().await;
+    let deployment = world.deploy(&device).await.unwrap().id;
+    let cancelled = world.fleet.cancel(ADMIN.into(), deployment).await.unwrap();
+    assert!(cancelled.finished);
+    assert_eq!(cancelled.devices[0].update.state, DeploymentState::Cancelled);
+    assert_eq!(world.connect(&mut device).await, []);
+}
+
+#[tokio::test]
+async fn a_device_that_may_know_is_asked_until_it_answers() {
+    let world = World::new().await;
+    let mut device = world.pair().await;
+    let deployment = world.deploy(&device).await.unwrap().id;
+    world.connect(&mut device).await;
+    let asked = world.fleet.cancel(ADMIN.into(), deployment).await.unwrap();
+    assert!(!asked.finished);
+    assert!(matches!(
+        &world.connect(&mut device).await[..],
+        [Command::Cancel(cancel)] if cancel.deployment == deployment
+    ));
+    world
+        .state(&mut device, deployment, DeploymentState::Cancelled)
+        .await;
+    assert!(world.fleet.deployment(deployment).await.unwrap().finished);
+
+    // Too late: the next boot tries the new slot.
+    let second = world.deploy(&device).await.unwrap().id;
+    world.connect(&mut device).await;
+    world.state(&mut device, second, DeploymentState::Installed).await;
+    assert!(matches!(
+        world.fleet.cancel(ADMIN.into(), second).await,
+        Err(FleetError::Conflict { kind: "too-late", .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_device_moves_its_own_updates_only() {
+    let world = World::new().await;
+    let (device, mut other) = (world.pair().await, world.pair().await);
+    let deployment = world.deploy(&device).await.unwrap().id;
+    world.connect(&mut other).await;
+    world.state(&mut other, deployment, DeploymentState::Failed).await;
+    world.state(&mut other, u64::MAX, DeploymentState::Failed).await;
+    assert_eq!(world.states(deployment).await, [DeploymentState::Offered]);
+}
+
+#[tokio::test]
+async fn a_bundle_in_use_is_deleted_by_force_only() {
+    let world = World::new().await;
+    let device = world.pair().await;
+    world.deploy(&device).await.unwrap();
+    let delete = |force| {
+        world
+            .fleet
+            .delete_bundle(ADMIN.into(), world.bundle.clone(), force)
+    };
+    assert!(matches!(
+        delete(false).await,
+        Err(FleetError::Conflict {
+            kind: "bundle-in-use",
+            ..
+        })
+    ));
+    delete(true).await.unwrap();
+    assert!(!world.fleet.bundles().path(&world.bundle).exists());
+    assert!(matches!(delete(true).await, Err(FleetError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn local_installs_are_in_the_history_once() {
+    let world = World::new().await;
+    let mut device = world.pair().await;
+    let install = Report::LocalInstall(LocalInstall {
+        slot: "B".into(),
+        version: "3".into(),
+        succeeded: false,
+        detail: "bad signature".into(),
+        transaction: "t1".into(),
+        at_ms: 1,
+    });
+    world.report(&mut device, install.clone()).await;
+    world.report(&mut device, install).await;
+    let updates = world.fleet.updates(device.id.to_string()).await.unwrap();
+    assert_eq!(updates.len(), 1);
+    assert_eq!(updates[0].deployment, None);
+    assert_eq!(updates[0].reason.as_ref().unwrap().detail, "bad signature");
+    // It does not stand in the way of a deployment.
+    world.deploy(&device).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_removed_device_is_gone() {
+    let world = World::new().await;
+    let mut device = world.pair().await;
+    world.connect(&mut device).await;
+    world.deploy(&device).await.unwrap();
+    world
+        .fleet
+        .delete_device(ADMIN.into(), device.id.to_string())
+        .await
+        .unwrap();
+    assert!(homeport_server::mqtt::Handler::identify(&world.fleet, &device.certificate).is_none());
+    let report = Sequenced {
+        queue: 1,
+        sequence: 99,
+        message: Report::Inventory(Inventory::default()),
+    };
+    assert!(matches!(
+        world.fleet.report(&device.id, report).await,
+        Err(HandlerError::Refused(_))
+    ));
+    assert!(world.fleet.devices(None).await.unwrap().is_empty());
+}
+
+fn any_state() -> impl Strategy<Value = DeploymentState> {
+    use DeploymentState::{
+        Cancelled, Downloading, Failed, Installed, Installing, Offered, Rebooting, RolledBack, Trial,
+        Unknown, Verified, Waiting,
+    };
+    proptest::sample::select(vec![
+        Offered,
+        Waiting,
+        Downloading,
+        Installing,
+        Installed,
+        Rebooting,
+        Trial,
+        Verified,
+        RolledBack,
+        Failed,
+        Cancelled,
+        Unknown,
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Whatever a device reports, with repeats: at most one final state, and it is the last.
+    #[test]
+    fn no_report_makes_nonsense(reports in proptest::collection::vec((any_state(), any::<bool>()), 1..25)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let world = World::new().await;
+            let mut device = world.pair().await;
+            world.connect(&mut device).await;
+            let deployment = world.deploy(&device).await.unwrap().id;
+            for (state, again) in reports {
+                world.state(&mut device, deployment, state).await;
+                if again {
+                    world.report_as(&device, device.sequence, state_report(deployment, state)).await;
+                }
+            }
+            let states = world.states(deployment).await;
+            let finals = states.iter().filter(|state| state.is_final()).count();
+            assert!(finals <= 1);
+            let finished = world.fleet.deployment(deployment).await.unwrap().finished;
+            assert_eq!(finished, states.last().unwrap().is_final());
+            assert_eq!(finished, finals == 1);
+            // A device that is done can be updated again, and only then.
+            assert_eq!(world.deploy(&device).await.is_ok(), finished);
+        });
+    }
+}

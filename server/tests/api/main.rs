@@ -1,0 +1,10 @@
+//! The REST API and downloads, over HTTPS, against the real program.
+
+#![cfg(test)]
+
+mod bundles;
+mod crash;
+mod fleet;
+mod live;
+mod people;
+mod support;

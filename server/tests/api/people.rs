@@ -1,0 +1,225 @@
+//! Logging in, tokens, and what is told to whom.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::{Server, json, problem};
+
+#[test]
+fn only_who_is_logged_in_gets_in() {
+    let server = Server::start();
+    let (agent, url) = (server.agent(), server.url());
+    for path in [
+        "devices",
+        "bundles",
+        "deployments",
+        "events",
+        "audit",
+        "session",
+        "pairing-tokens",
+    ] {
+        let mut response = agent.get(format!("{url}/api/v1/{path}")).call().unwrap();
+        assert_eq!(problem(&mut response), (401, "not-logged-in".into()), "{path}");
+    }
+    let health = json(&mut agent.get(format!("{url}/api/v1/health")).call().unwrap());
+    assert_eq!(health["status"], "ok");
+
+    let mut wrong = agent
+        .post(format!("{url}/api/v1/session"))
+        .send_json(json!({"user": "admin", "password": "wrong"}))
+        .unwrap();
+    assert_eq!(problem(&mut wrong), (401, "wrong-credentials".into()));
+
+    let person = server.log_in();
+    assert_eq!(person.get("/api/v1/session")["name"], "admin");
+    assert_eq!(person.send("DELETE", "/api/v1/session", ()).status(), 204);
+    let mut gone = person.send("GET", "/api/v1/session", ());
+    assert_eq!(problem(&mut gone), (401, "not-logged-in".into()));
+}
+
+#[test]
+fn guessing_is_slowed_down() {
+    let server = Server::start();
+    let (agent, url) = (server.agent(), server.url());
+    let mut refused = 0;
+    for _ in 0..8 {
+        let mut wrong = agent
+            .post(format!("{url}/api/v1/session"))
+            .send_json(json!({"user": "nobody", "password": "wrong"}))
+            .unwrap();
+        match problem(&mut wrong) {
+            (401, _) => {}
+            (429, _) => {
+                assert!(wrong.headers().contains_key("retry-after"));
+                refused += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(refused >= 2, "{refused}");
+    // Others are not held up.
+    server.log_in();
+}
+
+#[test]
+fn the_cookie_works_for_the_own_page_only() {
+    let server = Server::start();
+    let (agent, url) = (server.agent(), server.url());
+    let response = agent
+        .post(format!("{url}/api/v1/session"))
+        .send_json(json!({"user": "admin", "password": server.password()}))
+        .unwrap();
+    let cookie = response.headers()["set-cookie"].to_str().unwrap().to_owned();
+    for attribute in ["HttpOnly", "Secure", "SameSite=Strict", "Path=/"] {
+        assert!(cookie.contains(attribute), "{attribute}");
+    }
+    let cookie = cookie.split(';').next().unwrap();
+    let create = |header: (&str, &str)| {
+        agent
+            .post(format!("{url}/api/v1/groups"))
+            .header("cookie", cookie)
+            .header(header.0, header.1)
+            .send_json(json!({"name": "a"}))
+            .unwrap()
+    };
+    assert_eq!(
+        problem(&mut create(("origin", "https://evil.example"))),
+        (403, "cross-site".into())
+    );
+    assert_eq!(
+        problem(&mut create(("sec-fetch-site", "cross-site"))),
+        (403, "cross-site".into())
+    );
+    assert_eq!(
+        problem(&mut create(("accept", "*/*"))),
+        (403, "cross-site".into())
+    );
+    assert_eq!(create(("sec-fetch-site", "same-origin")).status(), 201);
+}
+
+#[test]
+fn every_error_is_a_problem() {
+    let server = Server::start();
+    let person = server.log_in();
+    let cases = [
+        ("GET", "/api/v1/nothing", "", 404),
+        ("GET", "/device/v1/nothing", "", 404),
+        ("PUT", "/api/v1/devices", "", 405),
+        ("POST", "/", "", 405),
+        ("POST", "/api/v1/groups", "{", 400),
+        ("POST", "/api/v1/groups", "{}", 422),
+        ("POST", "/api/v1/groups", r#"{"name": "A b"}"#, 422),
+        ("GET", "/api/v1/devices/none", "", 404),
+        ("GET", "/api/v1/devices?group=none", "", 404),
+        ("GET", "/api/v1/deployments/x", "", 400),
+        ("GET", "/api/v1/deployments/18446744073709551615", "", 404),
+        ("GET", "/api/v1/audit?before=x", "", 400),
+        ("DELETE", "/api/v1/pairing-tokens/4", "", 404),
+        ("POST", "/api/v1/pairing-tokens", r#"{"ttl_seconds": 0}"#, 422),
+        ("POST", "/api/v1/pairing-tokens", r#"{"device": "none"}"#, 404),
+        (
+            "PUT",
+            "/api/v1/session/password",
+            r#"{"current": "x", "new": "short"}"#,
+            422,
+        ),
+    ];
+    for (method, path, body, status) in cases {
+        let mut response = person.send(method, path, body);
+        assert_eq!(problem(&mut response).0, status, "{method} {path} {body}");
+    }
+    let huge = format!(r#"{{"name": "{}"}}"#, "a".repeat(100_000));
+    let mut response = person.send("POST", "/api/v1/groups", huge);
+    assert_eq!(problem(&mut response), (413, "too-large".into()));
+}
+
+#[test]
+fn pairing_tokens_work_once_and_are_seen() {
+    let server = Server::start();
+    let person = server.log_in();
+    let device = person.pair(&server);
+    let tokens = person.get("/api/v1/pairing-tokens");
+    assert_eq!(tokens[0]["used_by"], device.id.as_str());
+    let shown = person.get(&format!("/api/v1/devices/{}", device.id));
+    assert_eq!(shown["online"], false);
+    assert_eq!(shown["revoked"], false);
+    assert_eq!(shown["certificate_sha256"].as_str().unwrap().len(), 64);
+    let url = format!("{}/device/v1/config", server.url());
+    let config = json(&mut device.agent.get(&url).call().unwrap());
+    assert_eq!(config["device_id"], device.id.as_str());
+    assert_eq!(
+        config["mqtt_authority"],
+        format!("localhost:{}", server.mqtt.port())
+    );
+
+    let revoke = format!("/api/v1/devices/{}/revoke", device.id);
+    let revoked = json(&mut person.send("POST", &revoke, ()));
+    assert_eq!(revoked["revoked"], true);
+    // The connection that is open, and a new one.
+    let answer = device.agent.get(&url).call();
+    assert!(!answer.is_ok_and(|answer| answer.status() == 200));
+
+    let actions: Vec<_> = person
+        .get("/api/v1/audit")
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["action"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        actions,
+        [
+            "device.revoke",
+            "device.pair",
+            "token.create",
+            "session.create",
+            "user.create"
+        ]
+    );
+}
+
+#[test]
+fn passwords_change_and_are_reset() {
+    let server = Server::start();
+    let (person, other) = (server.log_in(), server.log_in());
+    let change = json!({"current": server.password(), "new": "correct horse battery"});
+    let changed = person.send("PUT", "/api/v1/session/password", change.to_string());
+    assert_eq!(changed.status(), 204);
+    assert_eq!(person.get("/api/v1/session")["name"], "admin");
+    assert_eq!(other.send("GET", "/api/v1/session", ()).status(), 401);
+
+    let directory = server.kill();
+    let reset = Command::new(env!("CARGO_BIN_EXE_homeport-server"))
+        .args(["reset-password", "admin", "--data-dir"])
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    assert!(reset.status.success());
+    let password = String::from_utf8(reset.stdout).unwrap();
+    std::fs::write(directory.path().join("first-admin-password"), password).unwrap();
+    let server = Server::start_in(directory);
+    server.log_in();
+    // The old login ended with the old password.
+    let url = server.url();
+    let old = server
+        .agent()
+        .get(format!("{url}/api/v1/session"))
+        .header("authorization", format!("Bearer {}", person.token))
+        .call()
+        .unwrap();
+    assert_eq!(old.status(), 401);
+}
+
+#[test]
+fn secrets_are_not_readable_for_others() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let server = Server::start();
+    for file in ["first-admin-password", "homeport.db", "ca-key.pem", "server.pem"] {
+        let mode = std::fs::metadata(server.data_dir().join(file))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o077, 0, "{file}");
+    }
+}

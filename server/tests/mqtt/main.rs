@@ -1,0 +1,13 @@
+//! The MQTT port as devices see it, over real TLS.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail like tests"
+)]
+
+mod admission;
+mod clients;
+mod messages;
+mod support;

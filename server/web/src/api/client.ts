@@ -1,0 +1,170 @@
+// Calls of the REST API. Every failure is an ApiError whose text says what happened and what to do.
+
+import type {
+  AuditEntry,
+  Bundle,
+  CreatedPairingToken,
+  Deployment,
+  Device,
+  DeviceUpdate,
+  Group,
+  NewDeployment,
+  NewPairingToken,
+  PairingTokenInfo,
+  Problem,
+  Series,
+  Session,
+  User,
+} from "./types";
+
+const BASE = "/api/v1";
+
+/** A call that did not succeed. `status` is 0 when there was no answer. */
+export class ApiError extends Error {
+  readonly status: number;
+  readonly kind: string;
+  readonly title: string;
+
+  constructor(problem: Problem) {
+    super(problem.detail || problem.title);
+    this.name = "ApiError";
+    this.status = problem.status;
+    this.kind = problem.type;
+    this.title = problem.title;
+  }
+}
+
+/** Called when the server no longer knows the session. */
+let onSessionEnd: () => void = () => {};
+
+export function whenSessionEnds(handler: () => void): void {
+  onSessionEnd = handler;
+}
+
+/** Reads an error answer, whether or not it is a problem document: a proxy in front may answer with anything. */
+export function problemFrom(status: number, text: string): Problem {
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (typeof parsed === "object" && parsed !== null && "title" in parsed) {
+      const { type, title, detail } = parsed as Partial<Problem>;
+      return { type: type ?? "about:blank", title: title ?? "", status, detail: detail ?? "" };
+    }
+  } catch {
+    // Not JSON: described below.
+  }
+  return {
+    type: "about:blank",
+    title: `The server answered ${status}`,
+    status,
+    detail: `The server answered with status ${status} and no explanation. Try again; if it stays so, look at the server's log.`,
+  };
+}
+
+const NO_ANSWER: Problem = {
+  type: "no-answer",
+  title: "No answer",
+  status: 0,
+  detail: "The server did not answer. Check that you are connected to its network, then try again.",
+};
+
+async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const init: RequestInit = { method, headers: { Accept: "application/json" }, credentials: "same-origin" };
+  if (body !== undefined) {
+    init.headers = { Accept: "application/json", "Content-Type": "application/json" };
+    init.body = JSON.stringify(body);
+  }
+  if (signal) init.signal = signal;
+  let response: Response;
+  try {
+    response = await fetch(BASE + path, init);
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new ApiError(NO_ANSWER);
+  }
+  const text = await response.text();
+  if (!response.ok) throw failure(response.status, text);
+  return (text ? JSON.parse(text) : undefined) as T;
+}
+
+/** The kind of problem that a call without a session meets; a wrong password is of another. */
+const NOT_LOGGED_IN = "not-logged-in";
+
+function failure(status: number, text: string): ApiError {
+  const error = new ApiError(problemFrom(status, text));
+  if (error.kind === NOT_LOGGED_IN) onSessionEnd();
+  return error;
+}
+
+const at = (...parts: (string | number)[]) => `/${parts.map((part) => encodeURIComponent(part)).join("/")}`;
+
+export const api = {
+  login: (user: string, password: string) => call<Session>("POST", "/session", { user, password }),
+  session: () => call<User>("GET", "/session"),
+  logout: () => call<void>("DELETE", "/session"),
+  changePassword: (current: string, next: string) => call<void>("PUT", "/session/password", { current, new: next }),
+
+  pairingTokens: () => call<PairingTokenInfo[]>("GET", "/pairing-tokens"),
+  createPairingToken: (request: NewPairingToken) => call<CreatedPairingToken>("POST", "/pairing-tokens", request),
+  deletePairingToken: (id: number) => call<void>("DELETE", at("pairing-tokens", id)),
+
+  devices: () => call<Device[]>("GET", "/devices"),
+  device: (id: string) => call<Device>("GET", at("devices", id)),
+  renameDevice: (id: string, name: string) => call<Device>("PATCH", at("devices", id), { name }),
+  revokeDevice: (id: string) => call<Device>("POST", at("devices", id, "revoke")),
+  deleteDevice: (id: string) => call<void>("DELETE", at("devices", id)),
+  updates: (id: string) => call<DeviceUpdate[]>("GET", at("devices", id, "updates")),
+  telemetry: (id: string, fromMs: number, toMs: number, points: number, signal: AbortSignal) =>
+    call<Series[]>(
+      "GET",
+      `${at("devices", id, "telemetry")}?from_ms=${fromMs}&to_ms=${toMs}&points=${points}`,
+      undefined,
+      signal,
+    ),
+
+  groups: () => call<Group[]>("GET", "/groups"),
+  createGroup: (name: string) => call<Group>("POST", "/groups", { name }),
+  deleteGroup: (name: string) => call<void>("DELETE", at("groups", name)),
+  joinGroup: (name: string, device: string) => call<void>("PUT", at("groups", name, "devices", device)),
+  leaveGroup: (name: string, device: string) => call<void>("DELETE", at("groups", name, "devices", device)),
+
+  bundles: () => call<Bundle[]>("GET", "/bundles"),
+  deleteBundle: (id: string) => call<void>("DELETE", at("bundles", id)),
+
+  deployments: () => call<Deployment[]>("GET", "/deployments"),
+  deployment: (id: number) => call<Deployment>("GET", at("deployments", id)),
+  createDeployment: (request: NewDeployment) => call<Deployment>("POST", "/deployments", request),
+  cancelDeployment: (id: number) => call<Deployment>("POST", at("deployments", id, "cancel")),
+
+  audit: (before?: number) => call<AuditEntry[]>("GET", before === undefined ? "/audit" : `/audit?before=${before}`),
+};
+
+/** An upload that runs. `fetch` cannot tell how far an upload is, so this is an XMLHttpRequest. */
+export interface Upload {
+  result: Promise<Bundle>;
+  abort: () => void;
+}
+
+/** Sends a bundle. `onProgress` gets bytes sent, and once more with the whole size when the server starts to check it. */
+export function uploadBundle(file: File, onProgress: (sent: number) => void): Upload {
+  const request = new XMLHttpRequest();
+  const result = new Promise<Bundle>((resolve, reject) => {
+    request.upload.onprogress = (event) => onProgress(event.loaded);
+    request.upload.onload = () => onProgress(file.size);
+    request.onload = () => {
+      if (request.status < 200 || request.status > 299) {
+        reject(failure(request.status, request.responseText));
+        return;
+      }
+      resolve(JSON.parse(request.responseText) as Bundle);
+    };
+    request.onerror = () => reject(new ApiError(NO_ANSWER));
+    request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
+    request.open("POST", `${BASE}/bundles`);
+    request.setRequestHeader("Accept", "application/json");
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.send(file);
+  });
+  return { result, abort: () => request.abort() };
+}
+
+export const EVENTS_URL = `${BASE}/events`;

@@ -1,0 +1,454 @@
+// Made from ../../../openapi.json by `npm run api-types`: change the crate homeport-api instead.
+
+export type paths = Record<string, never>;
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: {
+        /** @description One entry, newest first in listings. */
+        AuditEntry: {
+            /** @description What was done, e.g. `deployment.create`. */
+            action: string;
+            /** @description User, `device:<id>` or `system`. */
+            actor: string;
+            /**
+             * Format: int64
+             * @description When.
+             */
+            at_ms: number;
+            /** @description More, as text. */
+            detail: string;
+            /**
+             * Format: int64
+             * @description Number, rising.
+             */
+            id: number;
+            /** @description To what, e.g. a device id. */
+            subject: string;
+        };
+        /** @description An update bundle in the server's store. */
+        Bundle: {
+            /** @description `build` of the manifest. */
+            build: string;
+            /** @description `compatible` of the manifest. */
+            compatible: string;
+            /** @description Who uploaded it. */
+            created_by: string;
+            /**
+             * Format: int64
+             * @description When it was uploaded.
+             */
+            created_ms: number;
+            /** @description `description` of the manifest. */
+            description: string;
+            /** @description RAUC bundle format: `verity`. `plain` bundles cannot be streamed, and the manifest of `crypt` bundles cannot be read: both are refused. */
+            format: string;
+            /** @description Lower-case hex SHA-256 of the file. */
+            id: string;
+            /** @description The images inside. */
+            images: components["schemas"]["BundleImage"][];
+            /** @description SHA-256 of the manifest, as RAUC computes it. */
+            manifest_hash: string;
+            /**
+             * Format: int64
+             * @description Length in bytes.
+             */
+            size: number;
+            /** @description `version` of the manifest. */
+            version: string;
+        };
+        /** @description One image of a bundle. */
+        BundleImage: {
+            /** @description Adaptive methods, e.g. `block-hash-index`. */
+            adaptive: string[];
+            /** @description File name. */
+            filename: string;
+            /**
+             * Format: int64
+             * @description Length in bytes.
+             */
+            size: number;
+            /** @description Slot class, e.g. `rootfs`. */
+            slot_class: string;
+        };
+        /** @description A new token. The only time that its text is shown. */
+        CreatedPairingToken: components["schemas"]["PairingTokenInfo"] & {
+            /** @description The text for `homeport-agent pair`. */
+            token: string;
+        };
+        /** @description A deployment and how far each device is. */
+        Deployment: {
+            /** @description Id of the bundle. */
+            bundle: string;
+            /** @description Who made it. */
+            created_by: string;
+            /**
+             * Format: int64
+             * @description When it was made.
+             */
+            created_ms: number;
+            /** @description Each device. */
+            devices: components["schemas"]["DeviceProgress"][];
+            /** @description Whether every device is in a final state. */
+            finished: boolean;
+            /**
+             * Format: int64
+             * @description Number.
+             */
+            id: number;
+            /** @description Who was meant. */
+            target: components["schemas"]["Target"];
+            /** @description Version of the bundle. */
+            version: string;
+        };
+        /** @description A paired device. */
+        Device: {
+            /** @description Address it connected from last. */
+            address?: string | null;
+            /** @description Version of the agent. */
+            agent_version: string;
+            /** @description Machine architecture. */
+            architecture: string;
+            /**
+             * Format: int64
+             * @description When its certificate expires.
+             */
+            certificate_expires_ms: number;
+            /** @description SHA-256 of its certificate, lower-case hex. */
+            certificate_sha256: string;
+            /** @description `compatible` of the update backend. */
+            compatible: string;
+            /** @description Names of the groups it is in. */
+            groups: string[];
+            /** @description Host name. */
+            hostname: string;
+            /** @description Identity, the common name of its certificate. */
+            id: string;
+            /** @description Kernel release. */
+            kernel: string;
+            /**
+             * Format: int64
+             * @description When it connected or disconnected last, or sent something; absent when never.
+             */
+            last_seen_ms?: number | null;
+            /** @description Model. */
+            model?: string | null;
+            /** @description Name that people gave it. */
+            name: string;
+            /** @description Whether it is connected now. */
+            online: boolean;
+            /** @description Operating system. */
+            os: string;
+            /** @description Version of the running image. */
+            os_version: string;
+            /**
+             * Format: int64
+             * @description When it was paired.
+             */
+            paired_ms: number;
+            /** @description Whether its certificate was revoked: it cannot connect until it is paired again. */
+            revoked: boolean;
+            /** @description Hardware serial number. */
+            serial?: string | null;
+            /** @description Slots of the update backend. */
+            slots: components["schemas"]["DeviceSlot"][];
+            update?: null | components["schemas"]["DeviceUpdate"];
+            /** @description Update backend and version, e.g. `rauc 1.13`. */
+            updater: string;
+        };
+        /** @description A change to a device. */
+        DevicePatch: {
+            /**
+             * @description New name, 1 to 128 characters.
+             * @default null
+             */
+            name: string | null;
+        };
+        /** @description One device of a deployment. */
+        DeviceProgress: components["schemas"]["DeviceUpdate"] & {
+            /** @description Which device. */
+            device: string;
+            /** @description Its name. */
+            device_name: string;
+        };
+        /** @description One slot of the update backend. */
+        DeviceSlot: {
+            /** @description `good`, `bad` or empty. */
+            boot_status: string;
+            /** @description Bootloader's name, e.g. `A`. */
+            bootname: string;
+            /** @description When, RFC 3339 by the device's clock. */
+            installed_at: string;
+            /** @description The backend's name, e.g. `rootfs.0`. */
+            name: string;
+            /** @description `booted`, `active` or `inactive`. */
+            state: string;
+            /** @description Version of the bundle that was installed last. */
+            version: string;
+        };
+        /** @description One update on one device. */
+        DeviceUpdate: {
+            /**
+             * Format: int64
+             * @description Length of the bundle in bytes, 0 when unknown.
+             */
+            bundle_size: number;
+            /**
+             * Format: int64
+             * @description Bytes that the device fetched.
+             */
+            bytes_fetched: number;
+            /**
+             * Format: int64
+             * @description Number of the deployment; absent for updates that did not come through Homeport.
+             */
+            deployment?: number | null;
+            /** @description Every state it went through, oldest first. */
+            history: components["schemas"]["StateChange"][];
+            /** @description What the device's update backend is doing, in its own words. */
+            message: string;
+            /** @description Where it came from. */
+            origin: components["schemas"]["UpdateOrigin"];
+            /**
+             * Format: int32
+             * @description Of the present state, 0 to 100.
+             */
+            percent: number;
+            reason?: null | components["schemas"]["Why"];
+            /**
+             * Format: int64
+             * @description When it started.
+             */
+            started_ms: number;
+            /**
+             * @description Where it stands: `offered`, `waiting`, `downloading`, `installing`, `installed`, `rebooting`, `trial`, `verified`, `rolled_back`,
+             *     `failed`, `cancelled`.
+             */
+            state: string;
+            /**
+             * Format: int64
+             * @description When it changed last.
+             */
+            updated_ms: number;
+            /** @description Version of the bundle. */
+            version: string;
+        };
+        /** @description Something that just happened. A client that missed events (`resync`) fetches what it shows again. */
+        Event: {
+            /** @description How it is now. */
+            device: components["schemas"]["Device"];
+            /** @enum {string} */
+            type: "device";
+        } | {
+            /** @description Which. */
+            id: string;
+            /** @enum {string} */
+            type: "device_removed";
+        } | {
+            /** @enum {string} */
+            type: "update";
+            /** @description How it is now. */
+            update: components["schemas"]["DeviceProgress"];
+        } | {
+            /** @description From which device. */
+            device: string;
+            /** @description The samples. */
+            series: components["schemas"]["Series"][];
+            /** @enum {string} */
+            type: "telemetry";
+        } | {
+            /** @description The bundle. */
+            bundle: components["schemas"]["Bundle"];
+            /** @enum {string} */
+            type: "bundle";
+        } | {
+            /** @description Which. */
+            id: string;
+            /** @enum {string} */
+            type: "bundle_removed";
+        } | {
+            /** @enum {string} */
+            type: "resync";
+        };
+        /** @description A group of devices. */
+        Group: {
+            /** @description Ids of its devices. */
+            devices: string[];
+            /** @description Name. */
+            name: string;
+        };
+        /** @description Whether the server is up. */
+        Health: {
+            /** @description `ok`. */
+            status: string;
+            /** @description Version of the server. */
+            version: string;
+        };
+        /** @description Credentials. */
+        Login: {
+            /** @description Password. */
+            password: string;
+            /** @description User name. */
+            user: string;
+        };
+        /** @description What to install where. */
+        NewDeployment: {
+            /** @description Id of the bundle. */
+            bundle: string;
+            /** @description Devices that get it. */
+            target: components["schemas"]["Target"];
+        };
+        /** @description A new group. */
+        NewGroup: {
+            /** @description 1 to 64 of `a-z 0-9 -`. */
+            name: string;
+        };
+        /** @description A request for a one-time pairing token. */
+        NewPairingToken: {
+            /**
+             * @description Pair this device again: it keeps its id and history, and its old certificate is revoked.
+             * @default null
+             */
+            device: string | null;
+            /**
+             * @description Name that the device gets. Without it, the device's host name.
+             * @default null
+             */
+            device_name: string | null;
+            /**
+             * Format: int64
+             * @description Seconds until it expires: 1 to 2592000 (30 days). Without it, 3600.
+             * @default null
+             */
+            ttl_seconds: number | null;
+        };
+        /** @description What is known about a token. */
+        PairingTokenInfo: {
+            /** @description Who made it. */
+            created_by: string;
+            /**
+             * Format: int64
+             * @description When it was made.
+             */
+            created_ms: number;
+            /** @description Name for the device, if given. */
+            device_name?: string | null;
+            /**
+             * Format: int64
+             * @description When it expires.
+             */
+            expires_ms: number;
+            /**
+             * Format: int64
+             * @description Number.
+             */
+            id: number;
+            /** @description The device that used it. */
+            used_by?: string | null;
+        };
+        /** @description A new password for the logged-in user. Ends that user's other sessions. */
+        PasswordChange: {
+            /** @description The present password. */
+            current: string;
+            /** @description The new one, 12 to 256 characters. */
+            new: string;
+        };
+        /** @description One sample. */
+        Point: {
+            /**
+             * Format: int64
+             * @description When.
+             */
+            at_ms: number;
+            /**
+             * Format: double
+             * @description Value.
+             */
+            value: number;
+        };
+        /** @description What went wrong (RFC 9457, `application/problem+json`). */
+        Problem: {
+            /** @description What happened and what to do next. */
+            detail: string;
+            /**
+             * Format: int32
+             * @description HTTP status.
+             */
+            status: number;
+            /** @description The kind in words. */
+            title: string;
+            /** @description Stable name of the kind of problem, e.g. `token-expired`. */
+            type: string;
+        };
+        /** @description Samples of one telemetry series, oldest first. */
+        Series: {
+            /** @description Name, e.g. `cpu.busy`. */
+            name: string;
+            /** @description The samples; thinned to the number asked for by averaging. */
+            points: components["schemas"]["Point"][];
+            /** @description SenML unit, empty without one. */
+            unit: string;
+        };
+        /** @description A login that lasts until `expires_ms`. */
+        Session: {
+            /**
+             * Format: int64
+             * @description When the login ends.
+             */
+            expires_ms: number;
+            /** @description Bearer token. The same value is set as the cookie `homeport_session`. */
+            token: string;
+            /** @description Who is logged in. */
+            user: components["schemas"]["User"];
+        };
+        /** @description A state that was entered. */
+        StateChange: {
+            /**
+             * Format: int64
+             * @description When the server learned of it.
+             */
+            at_ms: number;
+            reason?: null | components["schemas"]["Why"];
+            /** @description Slot that ran. */
+            running_slot: string;
+            /** @description Version that ran. */
+            running_version: string;
+            /** @description The state. */
+            state: string;
+        };
+        /** @description Who gets a deployment. Groups are resolved when the deployment is made. */
+        Target: {
+            /** @description One device, by id. */
+            device: string;
+        } | {
+            /** @description A group, by name. */
+            group: string;
+        };
+        /**
+         * @description Where an update came from.
+         * @enum {string}
+         */
+        UpdateOrigin: "deployment" | "local";
+        /** @description A person. */
+        User: {
+            /** @description User name. */
+            name: string;
+        };
+        /** @description Why an update failed, rolled back or waits. */
+        Why: {
+            /**
+             * @description For programs: `signature`, `incompatible`, `version_too_old`, `truncated`, `corrupt`, `bundle_gone`, `disk_full`, `network`, `backend`,
+             *     `busy`, `health_check`, `failed_unit`, `server_unreachable`, `deadline`, `boot_failed`, `unexpected_slot`, `cancelled`, `lease`, `other`.
+             */
+            code: string;
+            /** @description For people. */
+            detail: string;
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type $defs = Record<string, never>;
+export type operations = Record<string, never>;

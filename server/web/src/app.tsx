@@ -1,0 +1,192 @@
+// The frame around every page.
+
+import { useComputed } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { Account } from "./pages/account";
+import { Audit } from "./pages/audit";
+import { Bundles } from "./pages/bundles";
+import { DeploymentPage } from "./pages/deployment";
+import { Deployments } from "./pages/deployments";
+import { DevicePage } from "./pages/device";
+import { Devices } from "./pages/devices";
+import { LoginPage } from "./pages/login";
+import { links, type Route, route } from "./route";
+import { announcement, connection, fleet, loadError, loaded, login, logout, reconnect, refetch } from "./state";
+import { isDark, toggleTheme } from "./theme";
+import { Button, errorText, IconButton, say, Toasts } from "./ui/action";
+import { Empty, Loading } from "./ui/bits";
+import { Confirmation } from "./ui/dialog";
+import { Icon, type IconName, Mark } from "./ui/icon";
+
+export function App() {
+  const now = login.value;
+  if (now.state === "unknown") return <Starting />;
+  if (now.state === "out") return <LoginPage expired={now.expired} />;
+  return <Frame user={now.user.name} />;
+}
+
+function Starting() {
+  return (
+    <main class="starting">
+      {loadError.value ? (
+        <Empty icon="offline" title="The server does not answer">
+          <p>{loadError.value}</p>
+          <p class="muted">This page tries again by itself.</p>
+        </Empty>
+      ) : (
+        <Loading what="Homeport" />
+      )}
+    </main>
+  );
+}
+
+const SECTIONS: { link: string; label: string; icon: IconName; pages: Route["page"][] }[] = [
+  { link: links.devices, label: "Devices", icon: "devices", pages: ["devices", "device"] },
+  { link: links.deployments, label: "Deployments", icon: "deployments", pages: ["deployments", "deployment"] },
+  { link: links.bundles, label: "Bundles", icon: "bundles", pages: ["bundles"] },
+  { link: links.audit, label: "Audit", icon: "audit", pages: ["audit"] },
+];
+
+function Frame({ user }: { user: string }) {
+  const main = useRef<HTMLElement>(null);
+  const place = useComputed(() => JSON.stringify(route.value));
+  const first = useRef(true);
+  // Somebody who moves by keyboard or screen reader lands at the new page's title, not where the old link was.
+  useEffect(() => {
+    if (first.current) {
+      first.current = false;
+      return;
+    }
+    scrollTo(0, 0);
+    main.current?.querySelector<HTMLElement>("h1")?.focus({ preventScroll: true });
+  }, [place.value]);
+  return (
+    <div class="frame">
+      <button type="button" class="skip" onClick={() => main.current?.focus()}>
+        Skip to content
+      </button>
+      <header class="side">
+        <a class="brand" href={links.devices}>
+          <Mark />
+          <span>Homeport</span>
+        </a>
+        <Sections />
+        <div class="side-foot">
+          <ConnectionState />
+          <div class="side-user">
+            <a href={links.account} class="user" aria-label={`Account of ${user}`}>
+              <Icon name="user" />
+              <span>{user}</span>
+            </a>
+            <IconButton
+              icon={isDark.value ? "sun" : "moon"}
+              label={isDark.value ? "Use light colours" : "Use dark colours"}
+              onClick={toggleTheme}
+            />
+            <IconButton
+              icon="logout"
+              label="Log out"
+              onClick={() => void logout().catch((error) => say("bad", errorText(error)))}
+            />
+          </div>
+        </div>
+      </header>
+      <div class="body">
+        <Banner />
+        <main id="main" ref={main} tabIndex={-1}>
+          <Content />
+        </main>
+      </div>
+      <Confirmation />
+      <Toasts />
+      <div class="hidden" role="status" aria-live="polite">
+        {announcement}
+      </div>
+    </div>
+  );
+}
+
+function Sections() {
+  const running = useComputed(
+    () => [...fleet.value.deployments.values()].filter((deployment) => !deployment.finished).length,
+  );
+  return (
+    <nav aria-label="Sections">
+      {SECTIONS.map(({ link, label, icon, pages }) => (
+        <a key={link} href={link} {...(pages.includes(route.value.page) ? { "aria-current": "page" as const } : {})}>
+          <Icon name={icon} />
+          <span>{label}</span>
+          {label === "Deployments" && running.value > 0 && (
+            <span class="nav-count">
+              {running.value}
+              <span class="hidden"> running</span>
+            </span>
+          )}
+        </a>
+      ))}
+    </nav>
+  );
+}
+
+function ConnectionState() {
+  const state = connection.value;
+  const text = state === "live" ? "Live" : state === "offline" ? "Reconnecting" : "Connecting";
+  return (
+    <p class={`live ${state}`}>
+      <span class="dot" aria-hidden="true" />
+      {text}
+    </p>
+  );
+}
+
+function Banner() {
+  const offline = connection.value === "offline";
+  return (
+    <div role="status" class={offline ? "banner" : "gone"}>
+      {offline && (
+        <>
+          <Icon name="offline" />
+          <p>The connection to the server is lost. What you see may be old; this page reconnects by itself.</p>
+          <Button onClick={reconnect}>Try now</Button>
+        </>
+      )}
+    </div>
+  );
+}
+
+function Content() {
+  const at = route.value;
+  if (at.page === "account") return <Account />;
+  if (at.page === "audit") return <Audit />;
+  if (!loaded.value) {
+    if (!loadError.value) return <Loading what="your fleet" />;
+    return (
+      <Empty icon="warning" title="The fleet could not be loaded">
+        <p>{loadError.value}</p>
+        <Button kind="primary" onClick={() => void refetch()}>
+          Try again
+        </Button>
+      </Empty>
+    );
+  }
+  switch (at.page) {
+    case "devices":
+      return <Devices />;
+    case "device":
+      return <DevicePage key={at.id} id={at.id} />;
+    case "bundles":
+      return <Bundles />;
+    case "deployments":
+      return <Deployments />;
+    case "deployment":
+      return <DeploymentPage key={at.id} id={at.id} />;
+    default:
+      return (
+        <Empty icon="search" title="There is no such page">
+          <p>
+            <a href={links.devices}>Go to the devices</a>
+          </p>
+        </Empty>
+      );
+  }
+}

@@ -1,0 +1,168 @@
+// Starting and stopping deployments.
+
+import { useSignal } from "@preact/signals";
+import { api } from "../api/client";
+import type { Bundle, Device, DeviceProgress, Target } from "../api/types";
+import { bytes, count, date, shortHash } from "../format";
+import { go, links } from "../route";
+import { bundles, devices, groups, keepDeployment } from "../state";
+import { Button, ErrorNote, say, useTask } from "../ui/action";
+import { ask, Dialog } from "../ui/dialog";
+import { isCancellable } from "../update";
+
+interface DeployProps {
+  /** Only this device. */
+  device?: Device;
+  /** Only this bundle. */
+  bundle?: Bundle;
+  onClose: () => void;
+}
+
+export function DeployDialog({ device, bundle, onClose }: DeployProps) {
+  const { busy, error, run } = useTask();
+  const chosen = useSignal(bundle?.id ?? "");
+  const target = useSignal(device ? `device:${device.id}` : "");
+  const picked = bundles.value.find(({ id }) => id === chosen.value);
+  const mismatches = picked ? reached(target.value).filter((one) => differs(one, picked)) : [];
+
+  const submit = (event: SubmitEvent) => {
+    event.preventDefault();
+    void run(async () => {
+      const deployment = await api.createDeployment({ bundle: chosen.value, target: parseTarget(target.value) });
+      keepDeployment(deployment);
+      onClose();
+      go(links.deployment(deployment.id));
+    });
+  };
+
+  if (bundles.value.length === 0) {
+    return (
+      <Dialog title="Deploy" onClose={onClose}>
+        <div class="dialog-body">
+          <p>There is no bundle yet. Upload one first.</p>
+          <div class="form-foot">
+            <a class="button primary" href={links.bundles} onClick={onClose}>
+              Go to the bundles
+            </a>
+          </div>
+        </div>
+      </Dialog>
+    );
+  }
+  return (
+    <Dialog title={device ? `Deploy to ${device.name}` : "New deployment"} onClose={onClose}>
+      <form class="dialog-body" onSubmit={submit}>
+        {!bundle && (
+          <fieldset class="choices">
+            <legend>Bundle</legend>
+            {bundles.value.map((one) => (
+              <label key={one.id} class="choice">
+                <input
+                  type="radio"
+                  name="bundle"
+                  value={one.id}
+                  required
+                  checked={chosen.value === one.id}
+                  onChange={() => (chosen.value = one.id)}
+                />
+                <span>
+                  <strong class="version">{one.version}</strong>
+                  <span class="muted small">
+                    {one.compatible} · {bytes(one.size)} · {date(one.created_ms)} · {shortHash(one.id)}
+                  </span>
+                </span>
+              </label>
+            ))}
+          </fieldset>
+        )}
+        {!device && (
+          <label class="field">
+            <span>To</span>
+            <select required value={target.value} onChange={(event) => (target.value = event.currentTarget.value)}>
+              <option value="">Choose a device or group</option>
+              {groups.value.length > 0 && (
+                <optgroup label="Groups">
+                  {groups.value.map((group) => (
+                    <option key={group.name} value={`group:${group.name}`} disabled={group.devices.length === 0}>
+                      {`${group.name} (${count(group.devices.length, "device")})`}
+                    </option>
+                  ))}
+                </optgroup>
+              )}
+              <optgroup label="Devices">
+                {devices.value.map((one) => (
+                  <option key={one.id} value={`device:${one.id}`} disabled={one.revoked}>
+                    {one.name}
+                  </option>
+                ))}
+              </optgroup>
+            </select>
+          </label>
+        )}
+        {mismatches.length > 0 && picked && (
+          <p class="note warn">
+            This bundle is for “{picked.compatible}”.{" "}
+            {device
+              ? `This device is “${device.compatible}” and will refuse it.`
+              : `${count(mismatches.length, "device")} of another kind will refuse it.`}
+          </p>
+        )}
+        <p class="muted small">
+          The device checks the bundle's signature itself, installs beside the running system, restarts, and confirms
+          only when it is healthy. Otherwise it goes back by itself.
+        </p>
+        <ErrorNote text={error.value} />
+        <div class="form-foot">
+          <Button onClick={onClose}>Cancel</Button>
+          <Button type="submit" kind="primary" icon="deployments" busy={busy.value}>
+            Deploy
+          </Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+function parseTarget(value: string): Target {
+  const [kind, ...rest] = value.split(":");
+  const name = rest.join(":");
+  return kind === "group" ? { group: name } : { device: name };
+}
+
+function reached(value: string): Device[] {
+  if (!value) return [];
+  const target = parseTarget(value);
+  return devices.value.filter((device) =>
+    "group" in target ? device.groups.includes(target.group) : device.id === target.device,
+  );
+}
+
+function differs(device: Device, bundle: Bundle): boolean {
+  return device.compatible !== "" && device.compatible !== bundle.compatible;
+}
+
+export function targetText(target: Target): string {
+  if ("group" in target) return `group ${target.group}`;
+  return devices.value.find(({ id }) => id === target.device)?.name ?? target.device;
+}
+
+/** Asks, then stops what can still be stopped. */
+export function askCancel(deployment: number, progress: Pick<DeviceProgress, "state" | "device">[]): void {
+  const stoppable = progress.filter(({ state }) => isCancellable(state)).length;
+  ask({
+    title: `Cancel deployment #${deployment}?`,
+    body: (
+      <>
+        <p>{count(stoppable, "device")} will stop; the running system there stays as it is.</p>
+        {stoppable < progress.length && (
+          <p class="muted">Devices that have already installed it go on: their next boot tries the new version.</p>
+        )}
+      </>
+    ),
+    confirm: "Cancel deployment",
+    act: async () => {
+      keepDeployment(await api.cancelDeployment(deployment));
+      say("good", `Deployment #${deployment} is cancelled.`);
+    },
+  });
+}

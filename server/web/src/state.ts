@@ -1,0 +1,231 @@
+// What the page knows, kept current by the server's events.
+
+import { computed, signal } from "@preact/signals";
+import { ApiError, api, EVENTS_URL, whenSessionEnds } from "./api/client";
+import type { Bundle, Deployment, Device, DeviceProgress, Event, Group, Series, User } from "./api/types";
+import { EMPTY, type Fleet, merge, mergeDeployment } from "./merge";
+import { route } from "./route";
+import { stateText } from "./update";
+
+export type Login = { state: "unknown" } | { state: "out"; expired: boolean } | { state: "in"; user: User };
+
+export const login = signal<Login>({ state: "unknown" });
+export const fleet = signal<Fleet>(EMPTY);
+export const groups = signal<Group[]>([]);
+/** Whether everything was fetched once. */
+export const loaded = signal(false);
+export const loadError = signal<string | undefined>(undefined);
+/** `offline` only after the connection was lost: a first connection in the making is no news. */
+export const connection = signal<"connecting" | "live" | "offline">("connecting");
+/** Counts the times that everything was fetched again, for pages that hold more than the fleet. */
+export const resyncs = signal(0);
+/** Read aloud by screen readers. */
+export const announcement = signal("");
+
+export const devices = computed(() =>
+  [...fleet.value.devices.values()].sort((a, b) => a.name.localeCompare(b.name) || a.id.localeCompare(b.id)),
+);
+export const bundles = computed(() => [...fleet.value.bundles.values()].sort((a, b) => b.created_ms - a.created_ms));
+export const deployments = computed(() => [...fleet.value.deployments.values()].sort((a, b) => b.id - a.id));
+
+const CLOCK_STEP_MS = 1000;
+export const now = signal(Date.now());
+setInterval(() => {
+  if (!document.hidden) now.value = Date.now();
+}, CLOCK_STEP_MS);
+
+// --- session ---
+
+export async function resume(): Promise<void> {
+  try {
+    enter(await api.session());
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 401) {
+      login.value = { state: "out", expired: false };
+      return;
+    }
+    loadError.value = error instanceof Error ? error.message : String(error);
+    setTimeout(resume, RETRY_MAX_MS / 4);
+  }
+}
+
+export function enter(user: User): void {
+  loadError.value = undefined;
+  login.value = { state: "in", user };
+  openEvents();
+}
+
+export async function logout(): Promise<void> {
+  await api.logout();
+  leave(false);
+}
+
+function leave(expired: boolean): void {
+  closeEvents();
+  fleet.value = EMPTY;
+  groups.value = [];
+  loaded.value = false;
+  login.value = { state: "out", expired };
+}
+
+whenSessionEnds(() => {
+  if (login.value.state === "in") leave(true);
+});
+
+// --- events ---
+
+const RETRY_FIRST_MS = 1000;
+const RETRY_MAX_MS = 20_000;
+
+let source: EventSource | undefined;
+let retry: ReturnType<typeof setTimeout> | undefined;
+let attempts = 0;
+/** Events that arrive while everything is fetched: what was fetched may be older than they are. */
+let during: Event[] | undefined;
+
+const telemetryListeners = new Set<(device: string, series: Series[]) => void>();
+
+/** Calls `listener` with samples as they arrive, until the function that it returns is called. */
+export function onTelemetry(listener: (device: string, series: Series[]) => void): () => void {
+  telemetryListeners.add(listener);
+  return () => telemetryListeners.delete(listener);
+}
+
+function openEvents(): void {
+  closeEvents();
+  const opened = new EventSource(EVENTS_URL);
+  source = opened;
+  opened.onopen = () => {
+    attempts = 0;
+    connection.value = "live";
+    void refetch();
+  };
+  opened.onmessage = (message: MessageEvent<string>) => receive(JSON.parse(message.data) as Event);
+  opened.onerror = () => {
+    // The browser's own retries are fixed and endless, and say nothing of an expired session: ours replace them.
+    opened.close();
+    connection.value = "offline";
+    const longest = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** attempts);
+    attempts += 1;
+    retry = setTimeout(reconnect, longest * (0.5 + Math.random() / 2));
+  };
+}
+
+/** Tries now rather than when the timer says. */
+export function reconnect(): void {
+  clearTimeout(retry);
+  if (login.value.state !== "in") return;
+  // Answers 401 when the session has ended, which an EventSource would not tell.
+  api.session().then(
+    () => login.value.state === "in" && openEvents(),
+    (error: unknown) => {
+      if (error instanceof ApiError && error.status === 401) {
+        leave(true);
+        return;
+      }
+      const longest = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** attempts);
+      attempts += 1;
+      retry = setTimeout(reconnect, longest * (0.5 + Math.random() / 2));
+    },
+  );
+}
+
+function closeEvents(): void {
+  clearTimeout(retry);
+  source?.close();
+  source = undefined;
+}
+
+export function receive(event: Event): void {
+  if (event.type === "resync") {
+    void refetch();
+    return;
+  }
+  if (event.type === "telemetry") {
+    for (const listener of telemetryListeners) listener(event.device, event.series);
+    return;
+  }
+  during?.push(event);
+  if (event.type === "update") announce(event.update);
+  apply(event);
+}
+
+function apply(event: Event): void {
+  const merged = merge(fleet.value, event);
+  fleet.value = merged.fleet;
+  if (merged.unknownDeployment !== undefined) void fetchDeployment(merged.unknownDeployment);
+}
+
+/** Says a new state aloud, of those updates that the present page is about: a whole fleet's would never end. */
+function announce(update: DeviceProgress): void {
+  const at = route.value;
+  const shown =
+    (at.page === "device" && at.id === update.device) || (at.page === "deployment" && at.id === update.deployment);
+  if (!shown) return;
+  const before = fleet.value.devices.get(update.device)?.update?.state;
+  if (before !== update.state) announcement.value = `${update.device_name}: ${stateText(update.state).label}`;
+}
+
+async function fetchDeployment(id: number): Promise<void> {
+  try {
+    keepDeployment(await api.deployment(id));
+  } catch {
+    // Deleted meanwhile, or offline: the next fetch of everything brings the truth.
+  }
+}
+
+/** Fetches everything that the page shows. */
+export async function refetch(): Promise<void> {
+  const held: Event[] = [];
+  during = held;
+  try {
+    const [devices, bundles, deployments, allGroups] = await Promise.all([
+      api.devices(),
+      api.bundles(),
+      api.deployments(),
+      api.groups(),
+    ]);
+    fleet.value = {
+      devices: new Map(devices.map((device) => [device.id, device])),
+      bundles: new Map(bundles.map((bundle) => [bundle.id, bundle])),
+      deployments: new Map(deployments.map((deployment) => [deployment.id, deployment])),
+    };
+    groups.value = allGroups;
+    loaded.value = true;
+    loadError.value = undefined;
+    if (during === held) during = undefined;
+    for (const event of held) apply(event);
+    resyncs.value += 1;
+  } catch (error) {
+    if (during === held) during = undefined;
+    loadError.value = error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** Fetches the groups again, and the device whose membership changed. */
+export async function refetchGroups(device?: string): Promise<void> {
+  groups.value = await api.groups();
+  if (device) keep(await api.device(device));
+}
+
+/** Takes over how a device is now, as the answer to a call told. */
+export function keep(device: Device): void {
+  fleet.value = merge(fleet.value, { type: "device", device }).fleet;
+}
+
+/** Takes over how a deployment is now. */
+export function keepDeployment(deployment: Deployment): void {
+  fleet.value = mergeDeployment(fleet.value, deployment);
+}
+
+export function forgetDevice(id: string): void {
+  fleet.value = merge(fleet.value, { type: "device_removed", id }).fleet;
+}
+
+export function keepBundle(bundle: Bundle): void {
+  fleet.value = merge(fleet.value, { type: "bundle", bundle }).fleet;
+}
+
+export function forgetBundle(id: string): void {
+  fleet.value = merge(fleet.value, { type: "bundle_removed", id }).fleet;
+}
