@@ -1,0 +1,229 @@
+//! Devices.
+
+use homeport_api::{Device, DevicePatch, DeviceUpdate, UpdateOrigin};
+
+use crate::{
+    args::{self, DeviceCommand},
+    ask,
+    client::{Client, encode},
+    error::Result,
+    find, human,
+    output::{Output, Table, Tone, cell},
+    stored_login::StoredLogin,
+    telemetry, update,
+};
+
+const DEVICES: &str = "/api/v1/devices";
+
+/// `homeport device`
+pub(crate) fn run(device: args::Device, output: Output) -> Result<()> {
+    let client = StoredLogin::client()?;
+    match device.command.unwrap_or(DeviceCommand::List(device.list)) {
+        DeviceCommand::List(wanted) => list(&client, wanted.group.as_deref(), output),
+        DeviceCommand::Show { device } => show(&find::device(&client, &device)?, output),
+        DeviceCommand::Rename { device, name } => {
+            let device = find::device(&client, &device)?;
+            let renamed: Device = client.patch(&path(&device), &DevicePatch { name: Some(name) })?;
+            done(
+                &renamed,
+                &format!("{} is now called {}.", device.name, renamed.name),
+                output,
+            )
+        }
+        DeviceCommand::Revoke(sure) => {
+            let device = find::device(&client, &sure.device)?;
+            let question = format!(
+                "Revoke {} ({})? It is cut off until it is paired again.",
+                device.name, device.id
+            );
+            ask::confirm(&question, sure.yes)?;
+            let revoked: Device = client.post_empty(&format!("{}/revoke", path(&device)))?;
+            let next = format!(
+                "{} is revoked. `homeport token create --device {}` lets it pair again.",
+                revoked.name, revoked.id
+            );
+            done(&revoked, &next, output)
+        }
+        DeviceCommand::Delete(sure) => {
+            let device = find::device(&client, &sure.device)?;
+            let question = format!("Delete {} ({}) and its history?", device.name, device.id);
+            ask::confirm(&question, sure.yes)?;
+            client.delete(&path(&device))?;
+            output.note(format_args!("{} is deleted.", device.name));
+            Ok(())
+        }
+        DeviceCommand::Telemetry(wanted) => telemetry::run(&wanted, output),
+        DeviceCommand::Updates { device } => {
+            let device = find::device(&client, &device)?;
+            updates(
+                &client.get::<Vec<_>>(&format!("{}/updates", path(&device)))?,
+                output,
+            )
+        }
+    }
+}
+
+/// Lists all devices, or those of a group.
+pub(crate) fn list(client: &Client, group: Option<&str>, output: Output) -> Result<()> {
+    let query = group
+        .map(|group| format!("?group={}", encode(group)))
+        .unwrap_or_default();
+    let devices: Vec<Device> = client.get(&format!("{DEVICES}{query}"))?;
+    if output.json {
+        return output.json(&devices);
+    }
+    let mut table = Table::new(&[
+        "ID", "NAME", "STATE", "SEEN", "VERSION", "MODEL", "GROUPS", "UPDATE",
+    ]);
+    for device in &devices {
+        table.row([
+            (device.id.clone(), Tone::Faint),
+            (device.name.clone(), Tone::Strong),
+            presence(device),
+            cell(seen(device)),
+            cell(&device.os_version),
+            cell(device.model.clone().unwrap_or_default()),
+            cell(device.groups.join(", ")),
+            device.update.as_ref().map_or_else(
+                || cell(""),
+                |update| {
+                    let text = format!("{} {}", update.version, update::state(update));
+                    (text, update::tone(update.state))
+                },
+            ),
+        ]);
+    }
+    let empty = match group {
+        Some(_) => "No devices in this group. Add some with `homeport group add`.",
+        None => {
+            "No devices yet. `homeport token create` makes a token; on the device: homeport-agent pair <token>"
+        }
+    };
+    output.table(&table, empty)
+}
+
+fn show(device: &Device, output: Output) -> Result<()> {
+    if output.json {
+        return output.json(device);
+    }
+    let (presence, tone) = presence(device);
+    output.line(format_args!(
+        "{}  {}",
+        output.paint(&crate::output::clean(&device.name), Tone::Strong),
+        output.paint(&presence, tone)
+    ))?;
+    output.pairs(&[
+        ("id", device.id.clone()),
+        ("seen", seen(device)),
+        ("address", device.address.clone().unwrap_or_default()),
+        ("model", device.model.clone().unwrap_or_default()),
+        ("serial", device.serial.clone().unwrap_or_default()),
+        ("host name", device.hostname.clone()),
+        ("system", device.os.clone()),
+        ("system version", device.os_version.clone()),
+        (
+            "kernel",
+            format!("{} {}", device.kernel, device.architecture)
+                .trim()
+                .to_owned(),
+        ),
+        ("agent", device.agent_version.clone()),
+        ("updater", device.updater.clone()),
+        ("compatible", device.compatible.clone()),
+        ("groups", device.groups.join(", ")),
+        ("paired", human::absolute(device.paired_ms)),
+        (
+            "certificate",
+            format!(
+                "expires {}, SHA-256 {}",
+                human::relative(Some(device.certificate_expires_ms)),
+                device.certificate_sha256
+            ),
+        ),
+        ("update", device.update.as_ref().map(summary).unwrap_or_default()),
+    ])?;
+    if device.slots.is_empty() {
+        return Ok(());
+    }
+    output.line("")?;
+    let mut table = Table::new(&["SLOT", "BOOTNAME", "STATE", "STATUS", "VERSION", "INSTALLED"]);
+    for slot in &device.slots {
+        let status = match slot.boot_status.as_str() {
+            "good" => Tone::Good,
+            "bad" => Tone::Bad,
+            _ => Tone::Plain,
+        };
+        table.row([
+            cell(&slot.name),
+            cell(&slot.bootname),
+            cell(&slot.state),
+            (slot.boot_status.clone(), status),
+            cell(&slot.version),
+            cell(&slot.installed_at),
+        ]);
+    }
+    output.table(&table, "")
+}
+
+fn updates(updates: &[DeviceUpdate], output: Output) -> Result<()> {
+    if output.json {
+        return output.json(&updates);
+    }
+    let mut table = Table::new(&["DEPLOYMENT", "VERSION", "STATE", "STARTED", "CHANGED", "REASON"]);
+    for update in updates {
+        let origin = match (update.origin, update.deployment) {
+            (UpdateOrigin::Deployment, Some(number)) => number.to_string(),
+            _ => "at the device".to_owned(),
+        };
+        table.row([
+            cell(origin),
+            cell(&update.version),
+            (update::state(update), update::tone(update.state)),
+            cell(human::absolute(update.started_ms)),
+            cell(human::relative(Some(update.updated_ms))),
+            cell(update::reason(update.reason.as_ref())),
+        ]);
+    }
+    output.table(&table, "No updates yet.")
+}
+
+fn done(device: &Device, message: &str, output: Output) -> Result<()> {
+    if output.json {
+        return output.json(device);
+    }
+    output.note(message);
+    Ok(())
+}
+
+fn presence(device: &Device) -> (String, Tone) {
+    match device {
+        Device { revoked: true, .. } => ("revoked".to_owned(), Tone::Bad),
+        Device { online: true, .. } => ("online".to_owned(), Tone::Good),
+        _ => ("offline".to_owned(), Tone::Attention),
+    }
+}
+
+fn seen(device: &Device) -> String {
+    if device.online {
+        "now".to_owned()
+    } else {
+        human::relative(device.last_seen_ms)
+    }
+}
+
+fn summary(update: &DeviceUpdate) -> String {
+    let reason = match update::reason(update.reason.as_ref()) {
+        reason if reason.is_empty() => reason,
+        reason => format!(" ({reason})"),
+    };
+    format!(
+        "{} {}{reason}, {}",
+        update.version,
+        update::state(update),
+        human::relative(Some(update.updated_ms))
+    )
+}
+
+fn path(device: &Device) -> String {
+    format!("{DEVICES}/{}", encode(&device.id))
+}

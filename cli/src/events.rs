@@ -1,0 +1,113 @@
+//! The live events of the server.
+
+use std::{thread, time::Duration};
+
+use homeport_api::Event;
+
+use crate::{
+    client::Client,
+    error::Result,
+    human,
+    output::{Output, Tone, clean},
+    stored_login::StoredLogin,
+    update,
+};
+
+const RECONNECT_MIN: Duration = Duration::from_millis(500);
+const RECONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// What a connection that is kept up tells its reader.
+#[derive(Debug)]
+pub(crate) enum Signal {
+    /// The stream is up (again); what happened before it was, was not seen.
+    Connected,
+    /// An event.
+    Event(Event),
+    /// The stream broke and is being built again.
+    Lost,
+}
+
+/// `homeport events`
+pub(crate) fn run(output: Output) -> Result<()> {
+    let client = StoredLogin::client()?;
+    let mut connected_before = false;
+    follow(&client, true, |signal| {
+        match signal {
+            Signal::Connected if connected_before => show(&Event::Resync, output)?,
+            Signal::Connected => connected_before = true,
+            Signal::Event(event) => show(&event, output)?,
+            Signal::Lost => output.note("The connection is lost; trying again."),
+        }
+        Ok(())
+    })
+}
+
+/// Reads the event stream until `each` or a permanent error says stop; reconnects in between. When `must_start`, the first
+/// connection is tried only once.
+pub(crate) fn follow(
+    client: &Client,
+    must_start: bool,
+    mut each: impl FnMut(Signal) -> Result<()>,
+) -> Result<()> {
+    let mut pause = RECONNECT_MIN;
+    let mut tried_before = !must_start;
+    loop {
+        match client.events() {
+            Ok(mut stream) => {
+                each(Signal::Connected)?;
+                while let Ok(event) = stream.next_event() {
+                    pause = RECONNECT_MIN;
+                    each(Signal::Event(event))?;
+                }
+            }
+            Err(error) if !error.is_passing() || !tried_before => return Err(error),
+            Err(_) => {}
+        }
+        tried_before = true;
+        each(Signal::Lost)?;
+        thread::sleep(pause);
+        pause = (pause * 2).min(RECONNECT_MAX);
+    }
+}
+
+fn show(event: &Event, output: Output) -> Result<()> {
+    if output.json {
+        return output.json_line(event);
+    }
+    let (subject, what, tone) = match event {
+        Event::Device { device } if device.revoked => (device.name.as_str(), "revoked".to_owned(), Tone::Bad),
+        Event::Device { device } if device.online => (device.name.as_str(), "online".to_owned(), Tone::Good),
+        Event::Device { device } => (device.name.as_str(), "offline".to_owned(), Tone::Attention),
+        Event::DeviceRemoved { id } => (id.as_str(), "deleted".to_owned(), Tone::Attention),
+        Event::Update { update: device } => {
+            let update = &device.update;
+            let text = format!(
+                "{} {} {}",
+                update.version,
+                update::state(update),
+                update::reason(update.reason.as_ref())
+            );
+            (device.device_name.as_str(), text, update::tone(update.state))
+        }
+        Event::Telemetry { device, series } => {
+            let names: Vec<&str> = series.iter().map(|series| series.name.as_str()).collect();
+            (
+                device.as_str(),
+                format!("telemetry {}", names.join(" ")),
+                Tone::Faint,
+            )
+        }
+        Event::Bundle { bundle } => (bundle.version.as_str(), "bundle uploaded".to_owned(), Tone::Plain),
+        Event::BundleRemoved { id } => (id.as_str(), "bundle deleted".to_owned(), Tone::Plain),
+        Event::Resync => ("", "events may be missing here".to_owned(), Tone::Attention),
+    };
+    output.line(
+        format!(
+            "{}  {}  {}",
+            output.paint(&human::clock(human::now_ms()), Tone::Faint),
+            clean(subject),
+            output.paint(clean(&what).trim_end(), tone)
+        )
+        .trim_end(),
+    )
+}

@@ -1,0 +1,124 @@
+//! What people call a thing, and which one they mean.
+
+use homeport_api::{Bundle, Device};
+
+use crate::{
+    client::Client,
+    error::{Error, Result},
+};
+
+/// Most candidates that an error names.
+const MAX_CANDIDATES: usize = 5;
+
+/// Something with an id and another name.
+trait Named {
+    const KIND: &'static str;
+    fn id(&self) -> &str;
+    fn name(&self) -> &str;
+}
+
+/// The device with this id, name, or beginning of the id.
+pub(crate) fn device(client: &Client, wanted: &str) -> Result<Device> {
+    let devices: Vec<Device> = client.get("/api/v1/devices")?;
+    one(devices, wanted)
+}
+
+/// The bundle with this id, version, or beginning of the id.
+pub(crate) fn bundle(client: &Client, wanted: &str) -> Result<Bundle> {
+    let bundles: Vec<Bundle> = client.get("/api/v1/bundles")?;
+    one(bundles, wanted)
+}
+
+fn one<T: Named>(all: Vec<T>, wanted: &str) -> Result<T> {
+    let by_id = |item: &T| item.id() == wanted;
+    let by_name = |item: &T| item.name() == wanted;
+    let by_prefix = |item: &T| !wanted.is_empty() && item.id().starts_with(wanted);
+    let ways: [&dyn Fn(&T) -> bool; 3] = [&by_id, &by_name, &by_prefix];
+    let Some(matches) = ways.into_iter().find(|matches| all.iter().any(matches)) else {
+        return Err(Error::Failed(format!(
+            "there is no {kind} `{wanted}`; `homeport {kind}s` lists them",
+            kind = T::KIND
+        )));
+    };
+    let mut found: Vec<T> = all.into_iter().filter(matches).collect();
+    if found.len() == 1 {
+        return Ok(found.remove(0));
+    }
+    let mut candidates: Vec<String> = found
+        .iter()
+        .take(MAX_CANDIDATES)
+        .map(|item| format!("  {}  {}", item.id(), item.name()))
+        .collect();
+    if found.len() > MAX_CANDIDATES {
+        candidates.push(format!("  and {} more", found.len() - MAX_CANDIDATES));
+    }
+    Err(Error::Failed(format!(
+        "`{wanted}` could be any of these; write more of the id:\n{}",
+        candidates.join("\n")
+    )))
+}
+
+// === impl Named ===
+
+impl Named for Device {
+    const KIND: &'static str = "device";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for Bundle {
+    const KIND: &'static str = "bundle";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.version
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn devices() -> Vec<Device> {
+        [
+            ("abc1", "gate"),
+            ("abc2", "pump"),
+            ("b", "abc1"),
+            ("c", "twin"),
+            ("d", "twin"),
+        ]
+        .into_iter()
+        .map(|(id, name)| Device {
+            id: id.into(),
+            name: name.into(),
+            ..Device::default()
+        })
+        .collect()
+    }
+
+    #[test]
+    fn an_id_goes_before_a_name_before_a_prefix() {
+        assert_eq!(one(devices(), "abc1").unwrap().id, "abc1");
+        assert_eq!(one(devices(), "pump").unwrap().id, "abc2");
+        assert_eq!(one(devices(), "abc2").unwrap().id, "abc2");
+        assert_eq!(one(devices(), "b").unwrap().id, "b");
+    }
+
+    #[test]
+    fn what_could_be_several_is_refused_and_named() {
+        let error = one(devices(), "abc").unwrap_err().to_string();
+        assert!(error.contains("abc1") && error.contains("abc2"), "{error}");
+        assert!(one(devices(), "twin").is_err());
+        assert!(one(devices(), "nope").is_err());
+        assert!(one(devices(), "").is_err());
+    }
+}

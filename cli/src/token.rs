@@ -1,0 +1,75 @@
+//! Pairing tokens.
+
+use std::io::{self, IsTerminal as _};
+
+use homeport_api::{CreatedPairingToken, NewPairingToken, PairingTokenInfo};
+
+use crate::{
+    args::TokenCommand,
+    error::Result,
+    find, human,
+    output::{Output, Table, Tone, cell},
+    stored_login::StoredLogin,
+};
+
+const TOKENS: &str = "/api/v1/pairing-tokens";
+
+/// `homeport token`
+pub(crate) fn run(command: Option<TokenCommand>, output: Output) -> Result<()> {
+    let client = StoredLogin::client()?;
+    match command.unwrap_or(TokenCommand::List) {
+        TokenCommand::Create { ttl, name, device } => {
+            let device = device
+                .map(|device| find::device(&client, &device))
+                .transpose()?
+                .map(|device| device.id);
+            let created: CreatedPairingToken = client.post(
+                TOKENS,
+                &NewPairingToken {
+                    ttl_seconds: Some(ttl.as_secs()),
+                    device_name: name,
+                    device,
+                },
+            )?;
+            if output.json {
+                return output.json(&created);
+            }
+            output.line(&created.token)?;
+            if io::stdout().is_terminal() {
+                output.note(format_args!(
+                    "Pairs one device, expires {}. On the device: homeport-agent pair <token>",
+                    human::relative(Some(created.info.expires_ms))
+                ));
+            }
+            Ok(())
+        }
+        TokenCommand::List => {
+            let tokens: Vec<PairingTokenInfo> = client.get(TOKENS)?;
+            if output.json {
+                return output.json(&tokens);
+            }
+            let mut table = Table::new(&["ID", "STATE", "EXPIRES", "DEVICE NAME", "CREATED", "BY"]);
+            for token in tokens {
+                let state = match &token.used_by {
+                    Some(device) => (format!("used by {device}"), Tone::Faint),
+                    None if token.expires_ms <= human::now_ms() => ("expired".to_owned(), Tone::Faint),
+                    None => ("open".to_owned(), Tone::Good),
+                };
+                table.row([
+                    cell(token.id.to_string()),
+                    state,
+                    cell(human::relative(Some(token.expires_ms))),
+                    cell(token.device_name.unwrap_or_default()),
+                    cell(human::relative(Some(token.created_ms))),
+                    cell(token.created_by),
+                ]);
+            }
+            output.table(&table, "No tokens. Make one with `homeport token create`.")
+        }
+        TokenCommand::Delete { id } => {
+            client.delete(&format!("{TOKENS}/{id}"))?;
+            output.note(format_args!("Token {id} is deleted."));
+            Ok(())
+        }
+    }
+}

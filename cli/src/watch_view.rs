@@ -1,0 +1,260 @@
+//! How a watched deployment looks.
+
+use std::collections::HashMap;
+
+use homeport_api::{Deployment, DeviceProgress};
+use homeport_protocol::DeploymentState;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::{
+    deployment::whom,
+    error::Result,
+    human,
+    output::{Output, Tone, clean},
+    update,
+};
+
+/// More devices than this get lines, as bars would not fit on a screen.
+const MAX_BARS: usize = 20;
+/// Lines are printed for every so many per cent.
+const PERCENT_STEP: u8 = 10;
+const BAR: &str = "{prefix}  {bar:24.cyan/dim}  {msg}";
+/// Per cents of a state that a whole update takes about, to give the bar one direction.
+const STEPS: [(DeploymentState, u64, u64); 8] = [
+    (DeploymentState::Offered, 0, 0),
+    (DeploymentState::Waiting, 0, 0),
+    (DeploymentState::Downloading, 2, 8),
+    (DeploymentState::Installing, 10, 65),
+    (DeploymentState::Installed, 75, 0),
+    (DeploymentState::Rebooting, 80, 0),
+    (DeploymentState::Trial, 90, 0),
+    (DeploymentState::Verified, 100, 0),
+];
+
+/// One of the ways to show progress.
+#[derive(Debug)]
+pub(crate) enum View {
+    /// For programs: a line of JSON for each change.
+    Json(Output),
+    /// For logs: a line for each step.
+    Lines {
+        output: Output,
+        shown: HashMap<String, Shown>,
+    },
+    /// For people at a terminal.
+    Bars {
+        output: Output,
+        all: MultiProgress,
+        bars: HashMap<String, ProgressBar>,
+        width: usize,
+    },
+    /// For tests of what is behind it.
+    #[cfg(test)]
+    Hidden,
+}
+
+/// What was printed of a device.
+#[derive(Debug, Default)]
+pub(crate) struct Shown {
+    changes: usize,
+    state: Option<DeploymentState>,
+    percent: u8,
+}
+
+// === impl View ===
+
+impl View {
+    pub(crate) fn new(deployment: &Deployment, output: Output) -> Self {
+        if output.json {
+            return Self::Json(output);
+        }
+        output.note(format_args!(
+            "Deployment {}: {} to {}. Ctrl-C stops watching, not the update.",
+            deployment.id,
+            clean(&deployment.version),
+            clean(&whom(deployment))
+        ));
+        if !output.bars || deployment.devices.len() > MAX_BARS {
+            return Self::Lines {
+                output,
+                shown: HashMap::new(),
+            };
+        }
+        let names = deployment.devices.iter().map(|device| &device.device_name);
+        Self::Bars {
+            output,
+            all: MultiProgress::new(),
+            bars: HashMap::new(),
+            width: names.map(|name| name.chars().count()).max().unwrap_or(0),
+        }
+    }
+
+    /// Shows how a device is now.
+    pub(crate) fn show(&mut self, device: &DeviceProgress) -> Result<()> {
+        match self {
+            Self::Json(output) => output.json_line(device),
+            Self::Lines { output, shown } => {
+                let shown = shown.entry(device.device.clone()).or_default();
+                shown
+                    .lines(device)
+                    .into_iter()
+                    .try_for_each(|line| output.line(clean(&line)))
+            }
+            Self::Bars {
+                output,
+                all,
+                bars,
+                width,
+            } => {
+                let bar = bars
+                    .entry(device.device.clone())
+                    .or_insert_with(|| all.add(new_bar(&clean(&device.device_name), *width)));
+                draw(bar, device, *output);
+                Ok(())
+            }
+            #[cfg(test)]
+            Self::Hidden => Ok(()),
+        }
+    }
+
+    /// Says something about the watching itself.
+    pub(crate) fn note(&self, text: &str) {
+        match self {
+            Self::Lines { output, .. } => output.note(text),
+            Self::Bars { output, all, .. } => all.suspend(|| output.note(text)),
+            Self::Json(_) => {}
+            #[cfg(test)]
+            Self::Hidden => {}
+        }
+    }
+
+    /// Leaves the bars as they are.
+    pub(crate) fn finish(&self) {
+        if let Self::Bars { bars, .. } = self {
+            bars.values().for_each(ProgressBar::abandon);
+        }
+    }
+}
+
+// === impl Shown ===
+
+impl Shown {
+    /// Lines for what is new: every state it went through, also those between two looks, and the per cents of the present one.
+    fn lines(&mut self, device: &DeviceProgress) -> Vec<String> {
+        let update = &device.update;
+        let name = &device.device_name;
+        let mut lines: Vec<String> = update
+            .history
+            .iter()
+            .skip(self.changes)
+            .map(|change| format!("{name}  {}", update::change(change)))
+            .collect();
+        self.changes = self.changes.max(update.history.len());
+        if self.state != Some(update.state) {
+            self.state = Some(update.state);
+            self.percent = 0;
+        }
+        let counts = matches!(
+            update.state,
+            DeploymentState::Downloading | DeploymentState::Installing
+        );
+        if counts && update.percent >= self.percent.saturating_add(PERCENT_STEP) {
+            self.percent = update.percent - update.percent % PERCENT_STEP;
+            let mut line = format!(
+                "{name}  {}  {}",
+                human::clock(update.updated_ms),
+                update::state(update)
+            );
+            for more in [&update.message, &update::fetched(update)] {
+                if !more.is_empty() {
+                    line.push_str(", ");
+                    line.push_str(more);
+                }
+            }
+            lines.push(line);
+        }
+        lines
+    }
+}
+
+fn new_bar(name: &str, width: usize) -> ProgressBar {
+    // The template is a constant that a test draws with.
+    let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(100)
+        .with_style(style.progress_chars("━╸─"))
+        .with_prefix(format!("{name:width$}"))
+}
+
+fn draw(bar: &ProgressBar, device: &DeviceProgress, output: Output) {
+    let update = &device.update;
+    let step = STEPS.iter().find(|(state, ..)| *state == update.state);
+    if let Some((_, from, span)) = step {
+        bar.set_position(from + span * u64::from(update.percent.min(100)) / 100);
+    }
+    let mut message = output.paint(&update::state(update), update::tone(update.state));
+    let why = match update::reason(update.reason.as_ref()) {
+        reason if reason.is_empty() => update.message.clone(),
+        reason => reason,
+    };
+    for more in [&why, &update::fetched(update)] {
+        if !more.is_empty() {
+            message.push_str("  ");
+            message.push_str(&output.paint(&clean(more), Tone::Faint));
+        }
+    }
+    bar.set_message(message);
+}
+
+#[cfg(test)]
+mod tests {
+    use homeport_api::{DeviceUpdate, StateChange, UpdateOrigin};
+
+    use super::*;
+
+    fn device(states: &[DeploymentState], percent: u8) -> DeviceProgress {
+        let change = |state: &DeploymentState| StateChange {
+            state: *state,
+            at_ms: 0,
+            running_version: String::new(),
+            running_slot: String::new(),
+            reason: None,
+        };
+        DeviceProgress {
+            device: "a".into(),
+            device_name: "gate".into(),
+            update: DeviceUpdate {
+                origin: UpdateOrigin::Deployment,
+                deployment: Some(1),
+                version: "1".into(),
+                state: *states.last().unwrap(),
+                reason: None,
+                percent,
+                message: "Copying".into(),
+                bytes_fetched: 0,
+                bundle_size: 0,
+                started_ms: 0,
+                updated_ms: 0,
+                history: states.iter().map(change).collect(),
+            },
+        }
+    }
+
+    #[test]
+    fn lines_tell_each_state_once_and_each_tenth() {
+        use DeploymentState::{Downloading, Installing, Offered, Verified};
+        let mut shown = Shown::default();
+        let mut count = |states: &[DeploymentState], percent| shown.lines(&device(states, percent)).len();
+        assert_eq!(count(&[Offered], 0), 1);
+        assert_eq!(count(&[Offered, Downloading], 5), 1);
+        assert_eq!(count(&[Offered, Downloading], 12), 1);
+        assert_eq!(count(&[Offered, Downloading], 19), 0);
+        assert_eq!(count(&[Offered, Downloading], 20), 1);
+        assert_eq!(count(&[Offered, Downloading, Installing], 15), 2);
+        assert_eq!(count(&[Offered, Downloading, Installing, Verified], 100), 1);
+    }
+
+    #[test]
+    fn the_templates_are_sound() {
+        assert!(ProgressStyle::with_template(BAR).is_ok());
+    }
+}

@@ -1,0 +1,383 @@
+//! A stand-in for the server: real TLS and HTTP on loopback, and just enough of the API for the command line to be tested alone.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
+    thread,
+    time::Duration,
+};
+
+use homeport_api::{Bundle, Deployment, Device, Event, Problem, Target, User};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use serde::Serialize;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+pub(crate) const PASSWORD: &str = "correct horse battery";
+pub(crate) const TOKEN: &str = "session-token-of-the-double";
+const PATIENCE: Duration = Duration::from_secs(60);
+const TICK: Duration = Duration::from_millis(20);
+
+/// A running stand-in.
+pub(crate) struct Double {
+    pub(crate) address: SocketAddr,
+    pub(crate) ca_pem: String,
+    pub(crate) ca_fingerprint: String,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    down: AtomicBool,
+}
+
+/// What the stand-in knows and saw.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) devices: Vec<Device>,
+    pub(crate) bundles: Vec<Bundle>,
+    pub(crate) deployment: Option<Deployment>,
+    /// `METHOD /path?query` of every request.
+    pub(crate) requests: Vec<String>,
+    /// Bodies of uploads.
+    pub(crate) uploads: Vec<Vec<u8>>,
+    /// Bodies of other requests, with their path.
+    pub(crate) bodies: Vec<(String, String)>,
+    /// Connections that came while it was down.
+    pub(crate) refused: usize,
+    subscribers: Vec<Sender<String>>,
+}
+
+struct Request {
+    method: String,
+    path: String,
+    query: String,
+    headers: HashMap<String, String>,
+    body: Vec<u8>,
+}
+
+struct Answer {
+    status: u16,
+    body: Vec<u8>,
+}
+
+type Connection = StreamOwned<ServerConnection, TcpStream>;
+
+// === impl Double ===
+
+impl Double {
+    /// Starts with a certificate for 127.0.0.1.
+    pub(crate) fn start() -> Self {
+        Self::start_as("127.0.0.1")
+    }
+
+    /// Starts with a certificate for another name.
+    pub(crate) fn start_as(name: &str) -> Self {
+        let ca_key = KeyPair::generate().unwrap();
+        let mut ca = CertificateParams::new(Vec::<String>::new()).unwrap();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        ca.distinguished_name.push(DnType::CommonName, "Double CA");
+        let ca_certificate = ca.self_signed(&ca_key).unwrap();
+        let issuer = Issuer::new(ca, ca_key);
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(vec![name.to_owned()])
+            .unwrap()
+            .signed_by(&key, &issuer)
+            .unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone(), ca_certificate.der().clone()],
+                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            )
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared::default());
+        let tls = Arc::new(tls);
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                if accepting.down.load(Ordering::SeqCst) {
+                    accepting.state.lock().unwrap().refused += 1;
+                    accepting.changed.notify_all();
+                    continue;
+                }
+                let shared = Arc::clone(&accepting);
+                let tls = ServerConnection::new(Arc::clone(&tls)).unwrap();
+                thread::spawn(move || shared.serve(StreamOwned::new(tls, socket)));
+            }
+        });
+        Self {
+            address,
+            ca_pem: ca_certificate.pem(),
+            ca_fingerprint: format!("{:x}", Sha256::digest(ca_certificate.der())),
+            shared,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap()
+    }
+
+    /// Drops every connection and takes no new one, or is back again.
+    pub(crate) fn set_down(&self, down: bool) {
+        self.shared.down.store(down, Ordering::SeqCst);
+        if down {
+            self.state().subscribers.clear();
+        }
+    }
+
+    /// Sends an event to everybody who listens.
+    pub(crate) fn publish(&self, event: &Event) {
+        let text = serde_json::to_string(event).unwrap();
+        self.state()
+            .subscribers
+            .retain(|subscriber| subscriber.send(text.clone()).is_ok());
+    }
+
+    /// Waits until something is so.
+    pub(crate) fn wait_until(&self, what: &str, condition: impl Fn(&State) -> bool) {
+        let (_guard, timeout) = self
+            .shared
+            .changed
+            .wait_timeout_while(self.state(), PATIENCE, |state| !condition(state))
+            .unwrap();
+        assert!(!timeout.timed_out(), "it never came to: {what}");
+    }
+}
+
+// === impl State ===
+
+impl State {
+    pub(crate) fn has_subscriber(&self) -> bool {
+        !self.subscribers.is_empty()
+    }
+
+    pub(crate) fn count(&self, request: &str) -> usize {
+        self.requests
+            .iter()
+            .filter(|seen| seen.starts_with(request))
+            .count()
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn serve(&self, connection: Connection) {
+        let mut connection = BufReader::new(connection);
+        // A client that only looks at the certificate sends nothing.
+        let Some(request) = read_request(&mut connection) else {
+            return;
+        };
+        let events = request.path == "/api/v1/events" && authorised(&request);
+        let answer = self.answer(&request);
+        if self.down.load(Ordering::SeqCst) {
+            return;
+        }
+        if events {
+            self.stream(connection.get_mut());
+        } else {
+            let head = format!(
+                "HTTP/1.1 {} x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                answer.status,
+                answer.body.len()
+            );
+            let stream = connection.get_mut();
+            let _ = stream.write_all(head.as_bytes());
+            let _ = stream.write_all(&answer.body);
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    }
+
+    fn stream(&self, connection: &mut Connection) {
+        let (sender, events) = mpsc::channel();
+        let head =
+            "HTTP/1.1 200 x\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n: hello\n\n";
+        if connection.write_all(head.as_bytes()).is_err() || connection.flush().is_err() {
+            return;
+        }
+        self.state.lock().unwrap().subscribers.push(sender);
+        self.changed.notify_all();
+        loop {
+            let text = match events.recv_timeout(TICK) {
+                Ok(event) => format!("data: {event}\n\n"),
+                Err(RecvTimeoutError::Timeout) if !self.down.load(Ordering::SeqCst) => continue,
+                Err(_) => return,
+            };
+            if connection.write_all(text.as_bytes()).is_err() || connection.flush().is_err() {
+                return;
+            }
+        }
+    }
+
+    fn answer(&self, request: &Request) -> Answer {
+        let mut state = self.state.lock().unwrap();
+        let query = match request.query.as_str() {
+            "" => String::new(),
+            query => format!("?{query}"),
+        };
+        state
+            .requests
+            .push(format!("{} {}{query}", request.method, request.path));
+        let text = String::from_utf8_lossy(&request.body).into_owned();
+        if !text.is_empty() && request.path != "/api/v1/bundles" {
+            state.bodies.push((request.path.clone(), text));
+        }
+        self.changed.notify_all();
+        let path: Vec<&str> = request.path.trim_start_matches("/api/v1/").split('/').collect();
+        let admin = User {
+            name: "admin".to_owned(),
+        };
+        match (request.method.as_str(), path.as_slice()) {
+            ("GET", ["health"]) => ok(&json!({ "status": "ok", "version": "9.9" })),
+            ("POST", ["session"]) => {
+                let login: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+                if login["password"] == PASSWORD {
+                    ok(&json!({ "token": TOKEN, "user": admin, "expires_ms": 4_000_000_000_000_i64 }))
+                } else {
+                    problem(401, "login-failed", "User or password is wrong.")
+                }
+            }
+            _ if !authorised(request) => problem(401, "not-logged-in", "There is no such session."),
+            ("GET", ["session"]) => ok(&admin),
+            ("DELETE", _) | ("PUT", ["groups", ..]) => Answer {
+                status: 204,
+                body: Vec::new(),
+            },
+            ("GET", ["devices"]) => ok(&state.devices),
+            ("GET", ["bundles"]) => ok(&state.bundles),
+            ("GET", ["bundles", id]) => match state.bundles.iter().find(|bundle| bundle.id == *id) {
+                Some(bundle) => ok(bundle),
+                None => problem(404, "not-found", "There is no such bundle."),
+            },
+            ("POST", ["bundles"]) => {
+                let id = format!("{:x}", Sha256::digest(&request.body));
+                if request.query != format!("sha256={id}") {
+                    return problem(400, "corrupt", "The upload is damaged.");
+                }
+                let bundle = bundle(&id, "1.4.0", request.body.len() as u64);
+                state.uploads.push(request.body.clone());
+                state.bundles.push(bundle.clone());
+                ok(&bundle)
+            }
+            ("POST", ["deployments"]) | ("GET", ["deployments", "7"]) => match &state.deployment {
+                Some(deployment) => ok(deployment),
+                None => problem(404, "not-found", "There is no such deployment."),
+            },
+            ("GET", ["events"]) => ok(&()),
+            _ => problem(404, "not-found", "There is no such thing."),
+        }
+    }
+}
+
+/// A bundle as the API shows it.
+pub(crate) fn bundle(id: &str, version: &str, size: u64) -> Bundle {
+    Bundle {
+        id: id.to_owned(),
+        size,
+        created_ms: 0,
+        created_by: "admin".to_owned(),
+        compatible: "board".to_owned(),
+        version: version.to_owned(),
+        description: String::new(),
+        build: String::new(),
+        format: "verity".to_owned(),
+        manifest_hash: String::new(),
+        images: Vec::new(),
+    }
+}
+
+/// Deployment 7 as the API shows it, from its devices.
+pub(crate) fn deployment(devices: Vec<homeport_api::DeviceProgress>) -> Deployment {
+    Deployment {
+        id: 7,
+        bundle: "b".repeat(64),
+        version: "1.4.0".to_owned(),
+        target: Target::Group("canary".to_owned()),
+        created_ms: 0,
+        created_by: "admin".to_owned(),
+        finished: devices.iter().all(|device| device.update.state.is_final()),
+        devices,
+    }
+}
+
+fn read_request(connection: &mut BufReader<Connection>) -> Option<Request> {
+    let mut first = String::new();
+    connection.read_line(&mut first).ok()?;
+    let mut words = first.split_whitespace();
+    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    let mut headers = HashMap::new();
+    loop {
+        let mut line = String::new();
+        connection.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
+        headers.insert(name.to_lowercase(), value.trim().to_owned());
+    }
+    if headers.get("expect").is_some_and(|value| value == "100-continue") {
+        let stream = connection.get_mut();
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
+        stream.flush().ok()?;
+    }
+    let length = headers
+        .get("content-length")
+        .map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    connection.read_exact(&mut body).ok()?;
+    Some(Request {
+        path: path.to_owned(),
+        query: query.to_owned(),
+        method,
+        headers,
+        body,
+    })
+}
+
+fn authorised(request: &Request) -> bool {
+    request
+        .headers
+        .get("authorization")
+        .is_some_and(|value| *value == format!("Bearer {TOKEN}"))
+}
+
+fn ok(value: &impl Serialize) -> Answer {
+    Answer {
+        status: 200,
+        body: serde_json::to_vec(value).unwrap(),
+    }
+}
+
+fn problem(status: u16, kind: &str, detail: &str) -> Answer {
+    let problem = Problem {
+        kind: kind.to_owned(),
+        title: kind.to_owned(),
+        status,
+        detail: detail.to_owned(),
+    };
+    Answer {
+        status,
+        body: serde_json::to_vec(&problem).unwrap(),
+    }
+}
