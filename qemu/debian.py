@@ -1,0 +1,86 @@
+"""Debian packages for the toolbox and the boards, from the mirror that this machine already uses."""
+
+import os
+import shutil
+from pathlib import Path
+
+import process
+from steps import BuildError, step
+
+SUITE = "trixie"
+MIRROR_VARIABLE = "HOMEPORT_DEBIAN_MIRROR"
+APT_FOLDER = Path("/etc/apt")
+
+# A suite of the main archive, as opposed to "-security", "-updates" and third parties' own names.
+MAIN_SUITES = {"bullseye", "bookworm", "trixie", "forky", "sid", "stable", "testing", "unstable", "oldstable"}
+
+# Nobody reads these on a board or in the toolbox.
+UNWANTED = ("doc", "man", "locale", "info", "lintian", "bash-completion", "zsh", "zoneinfo")
+
+
+def mirror() -> str:
+    """Address of the Debian mirror in this machine's apt sources, in either of apt's formats."""
+    if chosen := os.environ.get(MIRROR_VARIABLE):
+        return chosen
+    for source in [APT_FOLDER / "sources.list", *sorted((APT_FOLDER / "sources.list.d").glob("*"))]:
+        if not source.is_file():
+            continue
+        entries = _deb822(source.read_text()) if source.suffix == ".sources" else _one_line(source.read_text())
+        for uri, suites in entries:
+            if MAIN_SUITES.intersection(suites):
+                return uri
+    raise BuildError(f"no Debian mirror in {APT_FOLDER}: set {MIRROR_VARIABLE} to the address of one")
+
+
+def bootstrap(target: Path, packages: list[str], *, variant: str, architecture: str, suite: str = SUITE) -> None:
+    """Unpacks `packages` and what they depend on to `target`: a folder, or a tar file if it is named so.
+
+    The variant `extract` only unpacks, so it works for every architecture; `apt` also configures.
+    """
+    if os.geteuid() != 0:
+        raise BuildError("building boards needs root (chroot, bind mounts): run it with sudo")
+    if not shutil.which("mmdebstrap"):
+        with step("installing mmdebstrap on this machine"):
+            _apt_get("update")
+            _apt_get("install", "--yes", "--no-install-recommends", "mmdebstrap", "debian-archive-keyring")
+    command = ["mmdebstrap", "--quiet", "--mode=root", f"--variant={variant}", f"--architectures={architecture}"]
+    command += ["--aptopt=APT::Install-Recommends false", "--aptopt=Acquire::Languages none"]
+    command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNWANTED]
+    command += [f"--include={','.join(packages)}", suite, str(target), mirror()]
+    process.run(command)
+
+
+def _apt_get(*arguments: str) -> None:
+    process.run(["apt-get", "--quiet", *arguments])
+
+
+def _one_line(text: str) -> list[tuple[str, list[str]]]:
+    entries = []
+    for line in text.splitlines():
+        words = line.split("#")[0].replace("[", " [").split()
+        if not words or words[0] != "deb":
+            continue
+        while len(words) > 1 and words[1].startswith("["):
+            end = next((i for i, word in enumerate(words) if word.endswith("]")), len(words) - 1)
+            del words[1 : end + 1]
+        if len(words) >= 3:
+            entries.append((words[1], [words[2]]))
+    return entries
+
+
+def _deb822(text: str) -> list[tuple[str, list[str]]]:
+    entries = []
+    for paragraph in text.split("\n\n"):
+        lines = [line for line in paragraph.splitlines() if not line.startswith("#")]
+        fields: dict[str, str] = {}
+        key = ""
+        for line in lines:
+            if line[:1].isspace():
+                fields[key] = f"{fields.get(key, '')} {line.strip()}"
+            elif ":" in line:
+                key, value = line.split(":", 1)
+                key = key.strip().lower()
+                fields[key] = value.strip()
+        if "deb" in fields.get("types", "").split() and fields.get("enabled", "yes").lower() != "no":
+            entries += [(uri, fields.get("suites", "").split()) for uri in fields.get("uris", "").split()]
+    return entries

@@ -1,0 +1,23 @@
+"""Programs that the builder runs."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from steps import BuildError
+
+# How much of what a failed program wrote last is quoted.
+QUOTED_CHARACTERS = 4000
+
+
+def run(command: list[str | Path], *, name: str = "", text: str = "", env: Mapping[str, str] | None = None) -> str:
+    """Runs a program with `text` as its input and answers with what it wrote. Its failure is a `BuildError` that
+    quotes it, under `name` if the command itself says too little or too much."""
+    words = [str(word) for word in command]
+    done = subprocess.run(words, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          env=os.environ if env is None else env)  # fmt: skip
+    if done.returncode != 0:
+        said = done.stdout[-QUOTED_CHARACTERS:]
+        raise BuildError(f"{name or ' '.join(words)}\nfailed with {done.returncode}:\n{said}")
+    return done.stdout
