@@ -1,0 +1,120 @@
+//! Measures what the agent costs a device, on booted boards, and holds it to its budgets.
+#![forbid(unsafe_code)]
+
+mod budgets;
+mod figures;
+mod table;
+
+use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use homeport_tests::{
+    board::facts::{self, repository},
+    lab::{Lab, build_agent, scratch},
+    lanes::{self, Queue},
+    verdict,
+};
+
+use self::{budgets::Budgets, figures::Figures};
+
+const USAGE: &str = "usage: ./just size [--check] [--minutes N] [--lanes N] [BOARD[=AGENT]]...
+  --check        compare with tests/budgets.toml instead of writing docs/SPECIFICATION.md
+  --minutes N    watch each agent twice for so long, 5 by default
+  --lanes N      boards that run at the same time, 1 by default
+  BOARD[=AGENT]  a reference board, and an agent to measure instead of the one that is built for it; all boards by default";
+
+const DEFAULT_MINUTES: u64 = 5;
+
+struct Arguments {
+    server: PathBuf,
+    cli: PathBuf,
+    /// Names, and the agent where it is given.
+    boards: Vec<(String, Option<PathBuf>)>,
+    /// Boards at the same time.
+    lanes: usize,
+    check: bool,
+    window: Duration,
+}
+
+fn main() -> ExitCode {
+    verdict::exit("size", run())
+}
+
+fn run() -> Result<bool> {
+    let arguments = arguments()?;
+    let make = |queue: Queue<Lab>| {
+        for (board, agent) in arguments.boards {
+            queue.send(Lab {
+                agent: agent.map_or_else(|| build_agent(&board), Ok)?,
+                server: arguments.server.clone(),
+                cli: arguments.cli.clone(),
+                folder: scratch().join("size").join(&board),
+                board,
+            })?;
+        }
+        Ok(())
+    };
+    let measure = |lab: Lab| {
+        eprintln!("{}: booting, pairing, and watching an idle agent", lab.board);
+        Figures::measure(&lab, arguments.window).with_context(|| lab.board.clone())
+    };
+    let mut all: Vec<Figures> = lanes::run(arguments.lanes, make, measure)?
+        .into_iter()
+        .collect::<Result<_>>()?;
+    all.sort_by(|one, other| one.board.cmp(&other.board));
+    print!("{}", table::render(&all));
+    if !arguments.check {
+        let file = repository().join("docs/SPECIFICATION.md");
+        fs::write(&file, table::update(&fs::read_to_string(&file)?, &all)?)?;
+        return Ok(true);
+    }
+    let budgets = Budgets::load()?;
+    let mut is_within = true;
+    for figures in &all {
+        for line in budgets.excess(figures)? {
+            eprintln!("{line}");
+            is_within = false;
+        }
+    }
+    Ok(is_within)
+}
+
+fn arguments() -> Result<Arguments> {
+    let (mut server, mut cli) = (None, None);
+    // One after the other: a busy machine stretches what a board does in a minute.
+    let (mut check, mut minutes, mut lanes) = (false, DEFAULT_MINUTES, 1);
+    let mut boards = Vec::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || {
+            arguments
+                .next()
+                .with_context(|| format!("{argument} needs a value\n{USAGE}"))
+        };
+        match argument.as_str() {
+            "--server" => server = Some(PathBuf::from(value()?)),
+            "--cli" => cli = Some(PathBuf::from(value()?)),
+            "--check" => check = true,
+            "--lanes" => lanes = value()?.parse().context("--lanes needs a number")?,
+            "--minutes" => minutes = value()?.parse().context("--minutes needs a number")?,
+            option if option.starts_with('-') => bail!("what is {option}?\n{USAGE}"),
+            board => boards.push(board.to_owned()),
+        }
+    }
+    ensure!(minutes > 0, USAGE);
+    if boards.is_empty() {
+        boards = facts::names()?;
+    }
+    let boards = boards.into_iter().map(|board| match board.split_once('=') {
+        Some((board, agent)) => (board.to_owned(), Some(PathBuf::from(agent))),
+        None => (board, None),
+    });
+    Ok(Arguments {
+        server: server.context(USAGE)?,
+        cli: cli.context(USAGE)?,
+        boards: boards.collect(),
+        lanes,
+        check,
+        window: Duration::from_secs(minutes * 60),
+    })
+}
