@@ -1,0 +1,106 @@
+SUMMARY = "Homeport's device agent"
+DESCRIPTION = "Keeps a device reachable, observable and up to date: pairs it with its server, sends telemetry, and \
+drives RAUC's A/B updates. An update is done when the new system has booted, is healthy and was confirmed."
+SECTION = "net"
+# The agent's own, and what the crates that are linked into it add. `./just bsp-lint` compares.
+LICENSE = "(Apache-2.0 | MIT) & Apache-2.0 & MIT & ISC & BSD-3-Clause"
+LIC_FILES_CHKSUM = "\
+    file://LICENSE-APACHE;md5=3b83ef96387f14655fc854ddc3c6bd57 \
+    file://LICENSE-MIT;md5=457be7b7e1298ebfa73d7d1c790c3311 \
+"
+
+SRC_URI = "\
+    file://LICENSE-APACHE;subdir=${BP} \
+    file://LICENSE-MIT;subdir=${BP} \
+    file://agent;subdir=${BP} \
+    file://ota;subdir=${BP} \
+    file://protocol;subdir=${BP} \
+    file://workspace \
+"
+
+require ${BPN}-crates.inc
+
+S = "${UNPACKDIR}/${BP}"
+
+inherit cargo systemd update-rc.d useradd
+
+# The agent's source is looked up in the checkout that the layer lies in.
+# nooelint: oelint.vars.fileextrapaths,oelint.vars.outofcontext
+FILESEXTRAPATHS:prepend := "${THISDIR}/${BPN}:${HOMEPORT_SOURCE}:"
+
+# One entry for each cargo feature, of the same name, and nothing else. `./just bsp-lint` compares.
+PACKAGECONFIG ??= ""
+
+CARGO_BUILD_FLAGS:append = " --package=homeport-agent --no-default-features --features=${@','.join(d.getVar('PACKAGECONFIG').split())}"
+
+# The profile that ships: small, and aborting instead of unwinding.
+BUILD_MODE = "--profile=device"
+BUILD_DIR = "device"
+# A tenth of the room, which the linker for ARM does not know yet.
+RUSTFLAGS:append:x86:libc-glibc = " -Clink-arg=-Wl,-z,pack-relative-relocs"
+RUSTFLAGS:append:x86-64:libc-glibc = " -Clink-arg=-Wl,-z,pack-relative-relocs"
+# The C code of crates is not in S, which is all that core takes out of what is said about sources.
+DEBUG_PREFIX_MAP:append = " -ffile-prefix-map=${CARGO_HOME}=${TARGET_DBGSRC_DIR}/crates"
+# Symbols go into the -dbg package.
+export CARGO_PROFILE_DEVICE_STRIP = "none"
+
+SYSTEMD_SERVICE:${PN} = "homeport-agent.service homeport-boot-check.service homeport-reboot.path"
+
+INITSCRIPT_NAME = "homeport-agent"
+# Last: the boot check vouches for what was started before.
+INITSCRIPT_PARAMS = "start 99 2 3 4 5 . stop 01 0 1 6 ."
+
+USERADD_PACKAGES = "${PN}"
+USERADD_PARAM:${PN} = "--system --user-group --no-create-home --home-dir ${localstatedir}/lib/homeport --shell /sbin/nologin homeport"
+
+# nooelint: oelint.task.noanonpython
+python () {
+    problem = homeport_source_problem(d) or homeport_rust_problem(d)
+    if problem:
+        raise bb.parse.SkipRecipe(problem)
+}
+
+# Puts the workspace of the device's crates over the checkout, and gives every file the time of the last commit, which
+# ends up in the binary as the earliest time that its clock can have: two checkouts make the same binary.
+homeport_arrange_source() {
+    cp -R ${UNPACKDIR}/workspace/. ${S}
+    if committed=$(git -C ${HOMEPORT_SOURCE} log -1 --format=%ct -- agent ota protocol) && [ -n "$committed" ]; then
+        find ${S} -exec touch --no-dereference --date=@$committed {} +
+    else
+        bbnote "${HOMEPORT_SOURCE} is not a git checkout: the build time is that of its newest file"
+    fi
+}
+homeport_arrange_source[vardepsexclude] = "HOMEPORT_SOURCE"
+do_unpack[postfuncs] =+ "homeport_arrange_source"
+
+do_install() {
+    DESTDIR=${D} sh ${S}/agent/dist/install.sh ${B}/target/${CARGO_TARGET_SUBDIR}/homeport-agent
+    # Units are enabled by their package.
+    rm -r ${D}${sysconfdir}/systemd
+    if ${@bb.utils.contains('DISTRO_FEATURES', 'systemd', 'false', 'true', d)}; then
+        rm -r ${D}${nonarch_libdir}/systemd ${D}${nonarch_libdir}/tmpfiles.d ${D}${nonarch_libdir}/sysusers.d
+    fi
+    if ${@bb.utils.contains('DISTRO_FEATURES', 'sysvinit', 'true', 'false', d)}; then
+        install -D -m 0755 ${S}/agent/dist/sysvinit/homeport-agent ${D}${INIT_D_DIR}/homeport-agent
+    fi
+    install -d ${D}${localstatedir}/lib/homeport
+    chown homeport:homeport ${D}${localstatedir}/lib/homeport
+    chmod 0700 ${D}${localstatedir}/lib/homeport
+}
+
+FILES:${PN} += "\
+    ${datadir}/dbus-1/system.d \
+    ${nonarch_libdir}/homeport \
+    ${nonarch_libdir}/sysusers.d \
+    ${nonarch_libdir}/tmpfiles.d \
+    ${systemd_system_unitdir} \
+"
+FILES:${PN}-dev += "${datadir}/dbus-1/interfaces"
+
+CONFFILES:${PN} = "${sysconfdir}/dbus-1/system.d/zz-homeport-rauc.conf"
+
+RDEPENDS:${PN} += "${@bb.utils.filter('DISTRO_FEATURES', 'rauc', d)}"
+RRECOMMENDS:${PN} += "homeport-config"
+# With systemd it waits for boot-complete.target, and so for the agent's boot check. Its init script waits for nothing
+# and would mark every slot good, whatever the boot check says.
+RCONFLICTS:${PN} += "${@bb.utils.contains('DISTRO_FEATURES', 'systemd', '', 'rauc-mark-good', d)}"
