@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import urllib.request
 from pathlib import Path
 
 import process
@@ -13,6 +14,12 @@ APT_FOLDER = Path("/etc/apt")
 
 # A suite of the main archive, as opposed to "-security", "-updates" and third parties' own names.
 MAIN_SUITES = {"bullseye", "bookworm", "trixie", "forky", "sid", "stable", "testing", "unstable", "oldstable"}
+
+# Other names of a suite. A mirror that got half of a point release may still hold all of the one before under them.
+ALIASES = ("stable", "oldstable")
+# What is read of an alias's release file: the fields of its head.
+RELEASE_HEAD_BYTES = 4096
+RELEASE_TIMEOUT_S = 30
 
 # Nobody reads these on a board or in the toolbox.
 UNWANTED = ("doc", "man", "locale", "info", "lintian", "bash-completion", "zsh", "zoneinfo")
@@ -43,11 +50,34 @@ def bootstrap(target: Path, packages: list[str], *, variant: str, architecture: 
         with step("installing mmdebstrap on this machine"):
             _apt_get("update")
             _apt_get("install", "--yes", "--no-install-recommends", "mmdebstrap", "debian-archive-keyring")
-    command = ["mmdebstrap", "--quiet", "--mode=root", f"--variant={variant}", f"--architectures={architecture}"]
-    command += ["--aptopt=APT::Install-Recommends false", "--aptopt=Acquire::Languages none"]
-    command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNWANTED]
-    command += [f"--include={','.join(packages)}", suite, str(target), mirror()]
-    process.run(command)
+    options = ["--quiet", "--mode=root", f"--variant={variant}", f"--architectures={architecture}"]
+    options += ["--aptopt=APT::Install-Recommends false", "--aptopt=Acquire::Languages none"]
+    options += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNWANTED]
+    options += [f"--include={','.join(packages)}"]
+    source = mirror()
+    try:
+        process.run(["mmdebstrap", *options, suite, target, source])
+    except BuildError as error:
+        other = alias(suite, source) if "apt-get update" in str(error) else None
+        if other is None:
+            raise
+        if target.is_dir():
+            shutil.rmtree(target)
+        with step(f"the mirror's index of {suite} is not whole, trying its name {other}"):
+            process.run(["mmdebstrap", *options, other, target, source])
+
+
+def alias(suite: str, source: str) -> str | None:
+    """Another name under which the mirror `source` has the same suite, if it has one."""
+    for name in ALIASES:
+        try:
+            with urllib.request.urlopen(f"{source}/dists/{name}/InRelease", timeout=RELEASE_TIMEOUT_S) as answer:
+                head = answer.read(RELEASE_HEAD_BYTES).decode(errors="replace")
+        except (OSError, ValueError):
+            continue
+        if f"Codename: {suite}" in head.splitlines():
+            return name
+    return None
 
 
 def _apt_get(*arguments: str) -> None:

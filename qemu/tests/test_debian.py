@@ -1,4 +1,4 @@
-"""The machine's mirror is found in both formats of apt's sources."""
+"""The machine's mirror is found in both formats of apt's sources, and a suite under its other names."""
 
 import os
 import sys
@@ -66,6 +66,29 @@ class Mirror(unittest.TestCase):
         (self.apt / "sources.list").write_text(ONE_LINE)
         os.environ[debian.MIRROR_VARIABLE] = "http://chosen.example/debian"
         self.assertEqual(debian.mirror(), "http://chosen.example/debian")
+
+
+class Alias(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.archive = Path(folder.name)
+        self.offer("stable", "trixie")
+
+    def offer(self, name: str, codename: str) -> None:
+        (self.archive / "dists" / name).mkdir(parents=True)
+        (self.archive / "dists" / name / "InRelease").write_text(f"Suite: {name}\nCodename: {codename}\n")
+
+    def test_the_same_suite_is_found_under_another_name(self) -> None:
+        self.assertEqual(debian.alias("trixie", self.archive.as_uri()), "stable")
+
+    def test_another_suite_of_that_name_is_not_taken(self) -> None:
+        self.assertIsNone(debian.alias("bookworm", self.archive.as_uri()))
+        self.offer("oldstable", "bookworm")
+        self.assertEqual(debian.alias("bookworm", self.archive.as_uri()), "oldstable")
+
+    def test_a_mirror_that_does_not_answer_has_none(self) -> None:
+        self.assertIsNone(debian.alias("trixie", (self.archive / "nothing").as_uri()))
 
 
 if __name__ == "__main__":
