@@ -6,6 +6,7 @@ from pathlib import Path
 import cache
 import environment
 import partitions
+import template
 import toolbox
 from board import Board
 from partitions import Partition
@@ -50,9 +51,9 @@ def firmware(board: Board) -> Path:
 
 def _boot_partition(board: Board, work: Path) -> bytes:
     first_slot = len(PARTITIONS) + 1
-    script = (_FILES / "boot.cmd").read_text().replace("@DEVICE@", board.device).replace("@CONSOLE@", board.console)
-    script = script.replace("@SLOT_A@", str(first_slot)).replace("@SLOT_B@", str(first_slot + 1))
-    (work / "boot.cmd").write_text(script)
+    values = {"DEVICE": board.device, "CONSOLE": board.console,
+              "SLOT_A": str(first_slot), "SLOT_B": str(first_slot + 1)}  # fmt: skip
+    (work / "boot.cmd").write_text(template.fill(_FILES / "boot.cmd", values))
     compiled = work / "boot.scr"
     toolbox.run("mkimage", "-A", "arm", "-O", "linux", "-T", "script", "-C", "none", "-n", "boot",
                 "-d", work / "boot.cmd", compiled)  # fmt: skip

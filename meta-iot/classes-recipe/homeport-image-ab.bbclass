@@ -10,7 +10,7 @@ REQUIRED_DISTRO_FEATURES += "homeport rauc systemd"
 
 # nooelint: oelint.vars.outofcontext
 IMAGE_FEATURES += "read-only-rootfs"
-IMAGE_INSTALL:append = " homeport-agent homeport-data rauc kernel-image kernel-modules"
+IMAGE_INSTALL:append = " homeport-agent homeport-data rauc kernel-image kernel-modules ${HOMEPORT_LOADER_RECIPE}"
 
 IMAGE_FSTYPES = "ext4 wic wic.bmap"
 # The disk holds the very image that a bundle holds.
@@ -25,7 +25,7 @@ EXTRA_IMAGECMD:ext4 = "-i 4096 -b 4096 -E hash_seed=5b1c1d1e-7f0a-4c52-9d3b-0a8f
 WKS_FILE = "homeport-${HOMEPORT_BOOTLOADER}.wks.in"
 # nooelint: oelint.vars.inconspaces
 WKS_SEARCH_PATH:append = ":${HOMEPORT_LAYERDIR}/files/wic"
-# What the bootloader's partition holds.
+# Deploys what the bootloader's partition holds; its package is what a slot needs to write the bootloader's environment.
 HOMEPORT_LOADER_RECIPE ??= "homeport-${HOMEPORT_BOOTLOADER}"
 do_image_wic[depends] += "${HOMEPORT_LOADER_RECIPE}:do_deploy"
 

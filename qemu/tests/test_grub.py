@@ -9,7 +9,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import toolbox  # noqa: E402
 
-_EDITENV = Path(__file__).resolve().parent.parent / "bootloaders/grub/image/usr/lib/board/grub-editenv"
+_EDITENV = Path(__file__).resolve().parent.parent / "bootloaders/grub/image/usr/lib/homeport/grub/grub-editenv"
 
 
 class Environment(unittest.TestCase):

@@ -90,7 +90,7 @@ def _shell() -> list[str]:
 
 
 def _boot_script() -> list[str]:
-    script = LAYER / "recipes-bsp/homeport-grub/homeport-grub/grub.cfg"
+    script = REPOSITORY / "qemu/bootloaders/grub/grub.cfg"
     command = [REPOSITORY / "qemu/toolbox", "grub-script-check", script]
     result = subprocess.run(command, text=True, capture_output=True, check=False)
     return (result.stderr or f"grub-script-check {script}: {result.returncode}").splitlines() if result.returncode else []

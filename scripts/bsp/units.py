@@ -7,7 +7,11 @@ from pathlib import Path
 
 from device_crates import REPOSITORY
 
-FOLDERS = [REPOSITORY / "agent/dist/systemd", REPOSITORY / "meta-iot/recipes-homeport/homeport-data/homeport-data"]
+FOLDERS = [
+    REPOSITORY / "agent/dist/systemd",
+    REPOSITORY / "meta-iot/recipes-homeport/homeport-data/homeport-data",
+    REPOSITORY / "qemu/bootloaders/grub/image/usr/lib/systemd/system",
+]
 SUFFIXES = (".service", ".path", ".mount")
 # What the recipe puts in place of them.
 PLACEHOLDERS = {"@DATA@": "/dev/disk/by-partlabel/data", "@LOADER@": "/dev/disk/by-partlabel/boot"}

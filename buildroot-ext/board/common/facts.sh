@@ -27,6 +27,9 @@ esac
 # Numbers of partitions.
 SLOT_A=$FIRST_SLOT SLOT_B=$((FIRST_SLOT + 1)) DATA=$DEVICE$((FIRST_SLOT + 2))
 
+# Of the kernel's command line, what all boards have.
+ARGUMENTS='panic=5 quiet loglevel=4'
+
 # The boot scripts of the reference boards, which every change of Homeport runs in QEMU.
 LOADER=$BR2_EXTERNAL_HOMEPORT_PATH/../qemu/bootloaders/$BOOTLOADER
 [ -d "$LOADER" ] || die "$LOADER is missing: buildroot-ext has to lie in a checkout of Homeport"
@@ -48,7 +51,9 @@ file_option() { # name without BR2_HOMEPORT_
 
 # Replaces the placeholders of a template; one that is not known here is an error and not a surprise on the device.
 render() { # source target
-	sed -e "s|@DEVICE@|$DEVICE|g" -e "s|@CONSOLE@|$CONSOLE|g" \
+	sed -e "s|@DEVICE@|$DEVICE|g" -e "s|@CONSOLE@|$CONSOLE|g" -e "s|@TERMINALS@|serial|g" \
+		-e "s|@KERNEL@|vmlinuz|g" -e "s|@ARGUMENTS@|console=$CONSOLE $ARGUMENTS|g" \
+		-e "s|@LOADER@|$((SLOT_A - 1))|g" -e "s|@ROOT_A@|$DEVICE$SLOT_A|g" -e "s|@ROOT_B@|$DEVICE$SLOT_B|g" \
 		-e "s|@COMPATIBLE@|$COMPATIBLE|g" -e "s|@RAUC_BOOTLOADER@|$RAUC_BOOTLOADER|g" \
 		-e "s|@SLOT_A@|$SLOT_A|g" -e "s|@SLOT_B@|$SLOT_B|g" \
 		"$1" >"$2"

@@ -37,5 +37,5 @@ done
 cpio --quiet --create --format=newc --reproducible </dev/null >"$TARGET_DIR/boot/initrd"
 if [ "$BOOTLOADER" = selector ]; then
 	# The rest of the kernel's command line is the selector's: root= and rauc.slot=.
-	echo "console=$CONSOLE panic=5 quiet loglevel=4" >"$TARGET_DIR/boot/cmdline"
+	echo "console=$CONSOLE $ARGUMENTS" >"$TARGET_DIR/boot/cmdline"
 fi

@@ -1,4 +1,17 @@
+# shellcheck shell=sh
 # How GRUB's environment is written so that a power cut leaves the old one or the new one. To be sourced.
+
+# Where RAUC's configuration says that the environment is; RAUC takes the first configuration of these.
+rauc_environment() {
+    for configuration in /etc/rauc/system.conf /run/rauc/system.conf /usr/lib/rauc/system.conf; do
+        if [ -f "$configuration" ]; then
+            sed -n 's/^grubenv *= *//p' "$configuration" | grep . && return
+            break
+        fi
+    done
+    # RAUC's own default.
+    echo /boot/grub/grubenv
+}
 
 # Puts the contents of $1 over those of $2. They are all in one sector, which a disk writes whole or not at all. Writing
 # the file anew instead, elsewhere on the disk, takes several sectors: a disk that loses its cache may keep the new
