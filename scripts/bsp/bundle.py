@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from device_crates import REPOSITORY
+from products import REPOSITORY
 
 LAYER = REPOSITORY / "meta-iot"
 RECIPE = LAYER / "dynamic-layers/rauc/recipes-homeport/bundles/homeport-bundle.bb"

@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from device_crates import REPOSITORY
+from products import REPOSITORY
 
 DIST = REPOSITORY / "agent/dist"
 # Runs in the toolbox, whose C library is the agent's, in a mount and process namespace of its own: nothing of it is seen

@@ -23,7 +23,7 @@ SUPPRESSED = {
     "oelint.bbclass.underscores": "the field's own classes have dashes: core-image, cargo-update-recipe-crates",
     "oelint.file.underscores": "recipes without a source of their own have no version, as in meta-rauc",
     "oelint.task.docstrings": "takes functions for tasks",
-    "oelint.var.bbclassextend": "nothing here runs on the machine that builds",
+    "oelint.var.bbclassextend": "the command line alone runs on the machine that builds",
     "oelint.var.licenseremotefile": "the layer brings the licences of what it brings",
     "oelint.var.mandatoryvar.HOMEPAGE": "the project has none yet, and an invented one would be worse",
     "oelint.var.suggestedvar.BUGTRACKER": "as HOMEPAGE",
@@ -76,7 +76,7 @@ def _oelint(python: Path) -> list[str]:
 
 
 def _generated_files() -> list[str]:
-    command = [sys.executable, REPOSITORY / "scripts/bsp/device_crates.py", "--check"]
+    command = [sys.executable, REPOSITORY / "scripts/bsp/products.py", "--check"]
     result = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     return result.stdout.splitlines() if result.returncode else []
 

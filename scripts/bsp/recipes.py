@@ -1,4 +1,4 @@
-"""What recipes say about the agent, compared with what Cargo and the agent's own files say."""
+"""What recipes say about the agent and the command line, compared with what Cargo and their own files say."""
 
 import hashlib
 import json
@@ -8,8 +8,8 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-import device_crates
-from device_crates import MEMBERS, RECIPE, REPOSITORY, WORKSPACE
+import products
+from products import AGENT, PRODUCTS, REPOSITORY, Product
 
 LAYER = REPOSITORY / "meta-iot"
 # Licences of crates as SPDX expressions; each is a choice of licences that must all be kept.
@@ -20,14 +20,17 @@ NOT_IN_THE_BINARY = {"unicode-ident"}
 
 def findings() -> list[str]:
     workspace = tomllib.loads((REPOSITORY / "Cargo.toml").read_text())["workspace"]
-    agent = tomllib.loads((REPOSITORY / "agent/Cargo.toml").read_text())
-    path = RECIPE / f"homeport-agent_{workspace['package']['version']}.bb"
-    if not path.exists():
-        return [f"{RECIPE.relative_to(REPOSITORY)}: no recipe of version {workspace['package']['version']}, Cargo.toml's"]
-    recipe = path.read_text()
-    metadata = _metadata()
-    found = _features(recipe, agent) + _checksums() + _configuration_keys()
-    found += _compilers(metadata, workspace["package"]["rust-version"]) + _licences(recipe, metadata)
+    found = _checksums() + _configuration_keys()
+    for product in PRODUCTS:
+        path = product.folder / f"{product.name}_{workspace['package']['version']}.bb"
+        if not path.exists():
+            found.append(f"{path.relative_to(REPOSITORY)} is missing: the version is Cargo.toml's")
+            continue
+        recipe, metadata = path.read_text(), _metadata(product)
+        if product is AGENT:
+            found += _features(recipe, tomllib.loads((REPOSITORY / "agent/Cargo.toml").read_text()))
+        found += _compilers(metadata, workspace["package"]["rust-version"])
+        found += [f"{product.name}: {finding}" for finding in _licences(product, recipe, metadata)]
     return found
 
 
@@ -49,7 +52,7 @@ def _checksums() -> list[str]:
     for name in sums:
         if (LAYER / name).read_bytes() != (REPOSITORY / name).read_bytes():
             found.append(f"meta-iot/{name} is not the repository's")
-    for recipe in LAYER.rglob("*.bb"):
+    for recipe in (path for pattern in ("*.bb", "*.inc") for path in LAYER.rglob(pattern)):
         for name, given in re.findall(r"file://\S*?(LICENSE-\w+);md5=(\w+)", recipe.read_text()):
             if sums[name] != given:
                 found.append(f"{recipe.name}: the checksum of {name} is {sums[name]}")
@@ -72,7 +75,7 @@ def _configuration_keys() -> list[str]:
 
 def _compilers(metadata: dict, promised: str) -> list[str]:
     found = [
-        f"{package['name']} {package['version']} needs Rust {package['rust_version']}, the agent promises {promised}"
+        f"{package['name']} {package['version']} needs Rust {package['rust_version']}, and {promised} is promised"
         for package in metadata["packages"]
         if package["rust_version"] and _version(package["rust_version"]) > _version(promised)
     ]
@@ -82,10 +85,10 @@ def _compilers(metadata: dict, promised: str) -> list[str]:
     return found
 
 
-def _licences(recipe: str, metadata: dict) -> list[str]:
+def _licences(product: Product, recipe: str, metadata: dict) -> list[str]:
     given = re.search(r'^LICENSE = "(.*)"$', recipe, re.MULTILINE)
     kept = set(re.findall(r"[\w.-]+", given[1])) if given else set()
-    linked = _linked(metadata)
+    linked = _linked(product, metadata)
     found, needed = [], set()
     for package in metadata["packages"]:
         if package["id"] not in linked or package["name"] in NOT_IN_THE_BINARY or package["name"].startswith("homeport-"):
@@ -99,15 +102,15 @@ def _licences(recipe: str, metadata: dict) -> list[str]:
     return found + [f"LICENSE has {name}, which no linked crate asks for" for name in sorted(kept - needed)]
 
 
-def _linked(metadata: dict) -> set[str]:
-    """Ids of the packages whose code is in the agent: no build scripts, no procedural macros and what those need."""
+def _linked(product: Product, metadata: dict) -> set[str]:
+    """Ids of the packages whose code is in the product: no build scripts, no procedural macros and what those need."""
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
     macros = {
         package["id"]
         for package in metadata["packages"]
         if any("proc-macro" in target["kind"] for target in package["targets"])
     }
-    pending = [package["id"] for package in metadata["packages"] if package["name"] == "homeport-agent"]
+    pending = [package["id"] for package in metadata["packages"] if package["name"] == product.name]
     linked: set[str] = set()
     while pending:
         current = pending.pop()
@@ -130,15 +133,16 @@ def _choices(expression: str) -> list[_Choice]:
     return result
 
 
-def _metadata() -> dict:
-    """Cargo's view of the workspace that a device builds, on Linux."""
+def _metadata(product: Product) -> dict:
+    """Cargo's view of the workspace that a recipe builds, on Linux."""
     with tempfile.TemporaryDirectory(prefix="homeport-bsp-") as name:
         folder = Path(name)
-        for path, text in device_crates.generated().items():
-            if path.is_relative_to(WORKSPACE):
-                (folder / path.relative_to(WORKSPACE)).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path.relative_to(WORKSPACE)).write_text(text)
-        for member in MEMBERS:
+        for path, text in products.generated(product).items():
+            if path.is_relative_to(product.workspace):
+                copy = folder / path.relative_to(product.workspace)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_text(text)
+        for member in product.members:
             (folder / member / "src").mkdir()
             (folder / member / "src/lib.rs").touch()
         command = ["cargo", "metadata", "--locked", "--format-version=1", "--filter-platform=x86_64-unknown-linux-gnu",

@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from device_crates import REPOSITORY
+from products import REPOSITORY
 
 FOLDERS = [
     REPOSITORY / "agent/dist/systemd",

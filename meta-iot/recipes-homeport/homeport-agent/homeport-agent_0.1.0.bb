@@ -4,29 +4,11 @@ drives RAUC's A/B updates. An update is done when the new system has booted, is 
 SECTION = "net"
 # The agent's own, and what the crates that are linked into it add. `./just bsp-lint` compares.
 LICENSE = "(Apache-2.0 | MIT) & Apache-2.0 & MIT & ISC & BSD-3-Clause"
-LIC_FILES_CHKSUM = "\
-    file://LICENSE-APACHE;md5=3b83ef96387f14655fc854ddc3c6bd57 \
-    file://LICENSE-MIT;md5=457be7b7e1298ebfa73d7d1c790c3311 \
-"
+HOMEPORT_MEMBERS = "protocol ota agent"
 
-SRC_URI = "\
-    file://LICENSE-APACHE;subdir=${BP} \
-    file://LICENSE-MIT;subdir=${BP} \
-    file://agent;subdir=${BP} \
-    file://ota;subdir=${BP} \
-    file://protocol;subdir=${BP} \
-    file://workspace \
-"
+require recipes-homeport/homeport-source.inc
 
-require ${BPN}-crates.inc
-
-S = "${UNPACKDIR}/${BP}"
-
-inherit cargo systemd update-rc.d useradd
-
-# The agent's source is looked up in the checkout that the layer lies in.
-# nooelint: oelint.vars.fileextrapaths,oelint.vars.outofcontext
-FILESEXTRAPATHS:prepend := "${THISDIR}/${BPN}:${HOMEPORT_SOURCE}:"
+inherit systemd update-rc.d useradd
 
 # One entry for each cargo feature, of the same name, and nothing else. `./just bsp-lint` compares.
 PACKAGECONFIG ??= ""
@@ -39,8 +21,6 @@ BUILD_DIR = "device"
 # A tenth of the room, which the linker for ARM does not know yet.
 RUSTFLAGS:append:x86:libc-glibc = " -Clink-arg=-Wl,-z,pack-relative-relocs"
 RUSTFLAGS:append:x86-64:libc-glibc = " -Clink-arg=-Wl,-z,pack-relative-relocs"
-# The C code of crates is not in S, which is all that core takes out of what is said about sources.
-DEBUG_PREFIX_MAP:append = " -ffile-prefix-map=${CARGO_HOME}=${TARGET_DBGSRC_DIR}/crates"
 # Symbols go into the -dbg package.
 export CARGO_PROFILE_DEVICE_STRIP = "none"
 
@@ -52,26 +32,6 @@ INITSCRIPT_PARAMS = "start 99 2 3 4 5 . stop 01 0 1 6 ."
 
 USERADD_PACKAGES = "${PN}"
 USERADD_PARAM:${PN} = "--system --user-group --no-create-home --home-dir ${localstatedir}/lib/homeport --shell /sbin/nologin homeport"
-
-# nooelint: oelint.task.noanonpython
-python () {
-    problem = homeport_source_problem(d) or homeport_rust_problem(d)
-    if problem:
-        raise bb.parse.SkipRecipe(problem)
-}
-
-# Puts the workspace of the device's crates over the checkout, and gives every file the time of the last commit, which
-# ends up in the binary as the earliest time that its clock can have: two checkouts make the same binary.
-homeport_arrange_source() {
-    cp -R ${UNPACKDIR}/workspace/. ${S}
-    if committed=$(git -C ${HOMEPORT_SOURCE} log -1 --format=%ct -- agent ota protocol) && [ -n "$committed" ]; then
-        find ${S} -exec touch --no-dereference --date=@$committed {} +
-    else
-        bbnote "${HOMEPORT_SOURCE} is not a git checkout: the build time is that of its newest file"
-    fi
-}
-homeport_arrange_source[vardepsexclude] = "HOMEPORT_SOURCE"
-do_unpack[postfuncs] =+ "homeport_arrange_source"
 
 do_install() {
     DESTDIR=${D} sh ${S}/agent/dist/install.sh ${B}/target/${CARGO_TARGET_SUBDIR}/homeport-agent

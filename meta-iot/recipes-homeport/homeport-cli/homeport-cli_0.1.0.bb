@@ -1,0 +1,13 @@
+SUMMARY = "Homeport's command line"
+DESCRIPTION = "For operators, factories and build servers: logs in, makes pairing tokens, uploads bundles and deploys \
+them. Meant for the machine that builds (homeport-cli-native) and for the SDK (nativesdk-homeport-cli)."
+SECTION = "net"
+# Its own, and what the crates that are linked into it add. `./just bsp-lint` compares.
+LICENSE = "(Apache-2.0 | MIT) & Apache-2.0 & MIT & ISC & BSD-3-Clause & Unicode-3.0"
+HOMEPORT_MEMBERS = "protocol api cli"
+
+require recipes-homeport/homeport-source.inc
+
+CARGO_BUILD_FLAGS:append = " --package=homeport-cli"
+
+BBCLASSEXTEND = "native nativesdk"
