@@ -7,6 +7,7 @@ LICENSE = "(Apache-2.0 | MIT) & Apache-2.0 & MIT & ISC & BSD-3-Clause"
 HOMEPORT_MEMBERS = "protocol ota agent"
 
 require recipes-homeport/homeport-source.inc
+require ${BPN}-crates.inc
 
 inherit systemd update-rc.d useradd
 

@@ -7,6 +7,7 @@ LICENSE = "(Apache-2.0 | MIT) & Apache-2.0 & MIT & ISC & BSD-3-Clause & Unicode-
 HOMEPORT_MEMBERS = "protocol api cli"
 
 require recipes-homeport/homeport-source.inc
+require ${BPN}-crates.inc
 
 CARGO_BUILD_FLAGS:append = " --package=homeport-cli"
 
