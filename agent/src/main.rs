@@ -1,9 +1,10 @@
 //! Homeport's device daemon and its device-side command line.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod backoff;
 mod bus;
+mod c_math;
 mod cli;
 mod clock;
 mod config;
