@@ -14,7 +14,7 @@ import toolbox
 from board import Board, SourceKernel
 from steps import BuildError, step
 
-BASE = ["systemd", "systemd-sysv", "dbus", "rauc", "rauc-service", "busybox-static", "kmod", "util-linux"]
+BASE = ["systemd", "systemd-sysv", "dbus", "e2fsprogs", "rauc", "rauc-service", "busybox-static", "kmod", "util-linux"]
 
 
 def base(board: Board) -> Path:

@@ -14,7 +14,11 @@ FOLDERS = [
 ]
 SUFFIXES = (".service", ".path", ".mount")
 # What the recipe puts in place of them.
-PLACEHOLDERS = {"@DATA@": "/dev/disk/by-partlabel/data", "@LOADER@": "/dev/disk/by-partlabel/boot"}
+PLACEHOLDERS = {
+    "@DATA@": "/dev/disk/by-partlabel/data",
+    "@DATA_UNIT@": r"dev-disk-by\x2dpartlabel-data",
+    "@LOADER@": "/dev/disk/by-partlabel/boot",
+}
 
 
 def findings() -> list[str]:

@@ -15,7 +15,13 @@ chmod 0644 "$TARGET_DIR/etc/rauc/keyring.pem"
 sed -i '/^IMAGE_\(ID\|VERSION\)=/d' "$TARGET_DIR/usr/lib/os-release"
 printf 'IMAGE_ID=%s\nIMAGE_VERSION=%s\n' "$COMPATIBLE" "$VERSION" >>"$TARGET_DIR/usr/lib/os-release"
 sed -i '\:[[:space:]]/\(data\|boot/loader\)[[:space:]]:d' "$TARGET_DIR/etc/fstab"
-printf '%s\t/data\text4\tnoatime,nosuid,nodev\t0\t2\n' "$DATA" >>"$TARGET_DIR/etc/fstab"
+# Not 2 in the last column: what the init system would run only preens, and preening gives up on a torn superblock.
+printf '%s\t/data\text4\tnoatime,nosuid,nodev\t0\t0\n' "$DATA" >>"$TARGET_DIR/etc/fstab"
+if grep -q '^BR2_INIT_SYSTEMD=y' "$BR2_CONFIG"; then
+	mkdir -p "$TARGET_DIR/etc/systemd/system/data.mount.d"
+	repair="homeport-fsck@$(echo "${DATA#/}" | sed -e 's/-/\\x2d/g' -e 's:/:-:g').service"
+	printf '[Unit]\nWants=%s\nAfter=%s\n' "$repair" "$repair" >"$TARGET_DIR/etc/systemd/system/data.mount.d/repair.conf"
+fi
 if [ "$BOOTLOADER" = grub ]; then
 	# What RAUC writes here must be on the disk before the next reset.
 	printf '%s2\t/boot/loader\tvfat\tsync,noatime,umask=022\t0\t0\n' "$DEVICE" >>"$TARGET_DIR/etc/fstab"

@@ -27,11 +27,20 @@ PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 SYSTEMD_SERVICE:${PN} = "data.mount var-lib-homeport.mount ${@'boot-loader.mount' if d.getVar('HOMEPORT_LOADER_DEVICE') else ''}"
 
+# The device as a part of units' names, as systemd-escape --path prints it.
+def homeport_unit_name(device):
+    import re
+    escaped = lambda found: '\\x%02x' % ord(found.group())
+    return '-'.join(re.sub('[^A-Za-z0-9:_.]', escaped, part) for part in device.strip('/').split('/'))
+
+# With each backslash twice, for sed.
+HOMEPORT_DATA_UNIT = "${@homeport_unit_name(d.getVar('HOMEPORT_DATA_DEVICE')).replace('\\', '\\\\')}"
+
 do_install() {
     install -d ${D}/data ${D}${systemd_system_unitdir}
     for unit in ${SYSTEMD_SERVICE:${PN}}; do
-        sed -e 's|@DATA@|${HOMEPORT_DATA_DEVICE}|' -e 's|@LOADER@|${HOMEPORT_LOADER_DEVICE}|' \
-            ${S}/$unit > ${D}${systemd_system_unitdir}/$unit
+        sed -e 's|@DATA@|${HOMEPORT_DATA_DEVICE}|' -e 's|@DATA_UNIT@|${HOMEPORT_DATA_UNIT}|' \
+            -e 's|@LOADER@|${HOMEPORT_LOADER_DEVICE}|' ${S}/$unit > ${D}${systemd_system_unitdir}/$unit
     done
     if [ -n "${HOMEPORT_LOADER_DEVICE}" ]; then
         install -d ${D}/boot/loader
@@ -41,4 +50,4 @@ do_install() {
 
 FILES:${PN} += "/boot /data ${nonarch_libdir}/tmpfiles.d ${systemd_system_unitdir}"
 
-RDEPENDS:${PN} = "homeport-agent"
+RDEPENDS:${PN} = "e2fsprogs-e2fsck homeport-agent"

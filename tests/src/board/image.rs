@@ -93,28 +93,39 @@ pub(crate) fn path_from(program: &str, arguments: &[&str]) -> Result<PathBuf> {
 
 /// Writes the disk image `from`, with all that it is based on, to `to` in another format of QEMU's.
 pub fn convert(from: &Path, format: &str, to: &Path) -> Result<()> {
-    let output = toolbox()
-        .args(["qemu-img", "convert", "-O", format])
-        .args([from, to])
-        .output()
-        .context("cannot run the toolbox")?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("cannot convert {}: {said}", from.display());
-    }
-    Ok(())
+    let program = ["qemu-img", "convert", "-O", format];
+    run_tool(toolbox().args(program).args([from, to]))
 }
 
 /// Fails unless two disk images have the same contents.
 pub fn ensure_same(left: &Path, right: &Path) -> Result<()> {
-    let output = toolbox()
-        .args(["qemu-img", "compare"])
-        .args([left, right])
-        .output()
-        .context("cannot run the toolbox")?;
+    run_tool(toolbox().args(["qemu-img", "compare"]).args([left, right]))
+}
+
+/// Makes `disk`, which holds only what differs from `base`.
+pub fn overlay(base: &Path, disk: &Path) -> Result<()> {
+    let base = base
+        .canonicalize()
+        .with_context(|| format!("no disk {}", base.display()))?;
+    let program = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"];
+    run_tool(toolbox().args(program).args([&base, disk]))
+}
+
+/// Fills `length` bytes of the board's disk from `offset` on with `byte`. Nothing may run that uses the disk.
+pub(super) fn fill(disk: &Path, offset: u64, length: u64, byte: u8) -> Result<()> {
+    let command = format!("write -P {byte} {offset} {length}");
+    run_tool(
+        toolbox()
+            .args(["qemu-io", "-f", "qcow2", "-c", &command])
+            .arg(disk),
+    )
+}
+
+fn run_tool(command: &mut Command) -> Result<()> {
+    let output = command.output().context("cannot run the toolbox")?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stdout);
-        bail!("{} and {}: {said}", left.display(), right.display());
+        let said = [output.stdout, output.stderr].concat();
+        bail!("{command:?}: {}", String::from_utf8_lossy(&said));
     }
     Ok(())
 }

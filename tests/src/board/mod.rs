@@ -30,7 +30,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 pub use self::console::{BootInfo, Console, Output};
@@ -219,6 +219,12 @@ impl Board {
         Ok(snapshot)
     }
 
+    /// Fills `length` bytes of the disk from `offset` on with `byte`. The board must be off.
+    pub fn fill_disk(&self, offset: u64, length: u64, byte: u8) -> Result<()> {
+        ensure!(self.power.is_none(), "the board is on");
+        image::fill(&self.hardware.disk, offset, length, byte)
+    }
+
     /// Executes a command of QEMU's machine protocol.
     pub fn qmp(&self, command: &str, arguments: Value) -> Result<Value> {
         self.monitor()?.execute(command, arguments)
@@ -245,7 +251,7 @@ impl Board {
             .canonicalize()
             .context("the board's folder is gone")?;
         let disk = folder.join("overlay.qcow2");
-        overlay(&options.disk, &disk)?;
+        image::overlay(&options.disk, &disk)?;
         let memory_mib = options.memory_mib.unwrap_or(facts.qemu.memory_mib);
         let hardware = Hardware {
             facts,
@@ -309,24 +315,4 @@ impl Board {
             }
         }
     }
-}
-
-/// Makes `disk`, which holds only what differs from `base`.
-pub fn overlay(base: &Path, disk: &Path) -> Result<()> {
-    let base = base
-        .canonicalize()
-        .with_context(|| format!("no disk {}", base.display()))?;
-    let output = machine::toolbox()
-        .args(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"])
-        .args([&base, disk])
-        .output()
-        .context("cannot run the toolbox")?;
-    if !output.status.success() {
-        bail!(
-            "cannot create {}: {}",
-            disk.display(),
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-    Ok(())
 }

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use super::facts::Facts;
-use super::image::cache_folder;
+use super::image::{cache_folder, overlay};
 use super::machine::{Conditions, Forward, Hardware, toolbox};
-use super::overlay;
 
 /// What a developer's board is started with.
 #[derive(Debug)]

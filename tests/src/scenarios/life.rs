@@ -1,3 +1,4 @@
+use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
@@ -35,9 +36,16 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
         let early = matches!(state, State::Offered | State::Waiting | State::Downloading);
         Ok((!early).then_some(state))
     })?;
+    let superblock = superblock_of_data(&site)?;
     site.board.power_cut()?;
+    tear(&site, superblock)?;
     site.board.power_on()?;
     let boot = site.board.console().wait_ready(BOOT_LIMIT)?;
+    let said = fs::read_to_string(site.board.folder().join("serial.log"))?;
+    ensure!(
+        said.contains("trying backup blocks"),
+        "the torn superblock was noticed and replaced"
+    );
     if boot.version == "1.1.0" {
         boot_is_marked_good(&site)?;
     }
@@ -57,12 +65,27 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
     }
     site.ensure_running("1.1.0", "B")?;
     Ok(format!(
-        "paired, sent telemetry, {} of {} bytes fetched and verified; power cut while {}, then rolled back: {}",
+        "paired, sent telemetry, {} of {} bytes fetched and verified; power and a superblock cut while {}, then rolled back: {}",
         update.bytes_fetched,
         update.bundle_size,
         cut_in.as_str(),
         reason.detail
     ))
+}
+
+/// Where on the disk the superblock of the data partition is.
+fn superblock_of_data(site: &Site) -> Result<u64> {
+    let start: u64 = site
+        .check("cat /sys/class/block/$(awk '$2 == \"/data\" { print substr($1, 6) }' /proc/mounts)/start")?
+        .trim()
+        .parse()?;
+    Ok(start * 512 + 1024)
+}
+
+/// Leaves of the superblock's last write the first of its two sectors: the other one has the checksum.
+fn tear(site: &Site, superblock: u64) -> Result<()> {
+    const MOUNT_TIME: u64 = 0x2c;
+    site.board.fill_disk(superblock + MOUNT_TIME, 4, 0x5a)
 }
 
 /// Although an installation goes on right after the power cut: RAUC does not mark slots while it is busy.
