@@ -6,15 +6,16 @@
 Steps, each with its time:
     parse     every recipe of core, meta-rauc and meta-iot
     graph     every task of homeport-image and homeport-bundle can be resolved
-    compile   homeport-agent is really built, for qemuarm, from do_fetch to do_package_qa
+    compile   homeport-agent and homeport-data are really built, for qemuarm, from do_fetch to do_package_qa, and
+              homeport-cli-native up to its installation
     layer     yocto-check-layer
 
-Nothing is downloaded but the agent's crates. So nothing else of core is built: for `compile` its recipes are masked,
+Nothing is downloaded but crates. So nothing else of core is built: for `compile` its recipes are masked,
 and Debian's compilers stand in for those that a build would make first. It says whether the recipe is right, not
 whether an image boots.
 
-Needs Debian's chrpath diffstat gawk file lz4 zstd pseudo rpm gcc-arm-linux-gnueabihf, the toolbox (qemu/toolbox), the
-locale en_US.UTF-8 and, as BitBake refuses to run as root, a user that may read the trees and this checkout.
+Needs the packages of `scripts/setup yocto`, the toolbox (qemu/toolbox), the locale en_US.UTF-8 and, as BitBake refuses
+to run as root, a user that may read the trees and this checkout.
 """
 
 import os
@@ -49,8 +50,15 @@ DL_DIR = "{work}/downloads"
 # scarthgap's own Rust is too old for the agent, and which tasks there are does not depend on it. Recipes are resolved
 # with it; docs/usage/yocto.md says what a build adds.
 _OLD_RUST = {"scarthgap": 'HOMEPORT_RUST_VERSION:forcevariable = "1.75"\n'}
-# What homeport-config makes of the configuration of `compile`.
-_FRAGMENT = ['server.url = "https://fleet.example:8443"', "telemetry.sources = ['cpu', 'memory']"]
+_COMPILED = ["homeport-agent:do_package_qa", "homeport-data:do_package_qa", "homeport-cli-native:do_install"]
+# Lines that recipes write of the configuration of `compile`: recipe, file, lines.
+_REPAIR = r"homeport-fsck@dev-disk-by\x2dpartlabel-data.service"
+_WRITTEN = [
+    ("homeport-config", "usr/lib/homeport/agent.toml.d/50-bsp.toml",
+     ['server.url = "https://fleet.example:8443"', "telemetry.sources = ['cpu', 'memory']"]),
+    ("homeport-data", "usr/lib/systemd/system/data.mount",
+     [f"Wants={_REPAIR}", f"After={_REPAIR}", "What=/dev/disk/by-partlabel/data"]),
+]  # fmt: skip
 
 
 def main() -> None:
@@ -105,10 +113,13 @@ class Build:
     def compile(self) -> str:
         folder = self._folder("compile", self._compile_conf(), [LAYER, STAND_INS])
         self._make_tools(folder / "tools")
-        self._run(folder, "bitbake", "--cmd", "package_qa", "homeport-agent")
-        fragment = next(folder.glob("tmp*/work/*/homeport-config/*/image/usr/lib/homeport/agent.toml.d/50-bsp.toml"))
-        if not all(line in fragment.read_text().splitlines() for line in _FRAGMENT):
-            sys.exit(f"homeport-config wrote:\n{fragment.read_text()}")
+        self._run(folder, "bitbake", *_COMPILED)
+        for recipe, file, wanted in _WRITTEN:
+            written = next(folder.glob(f"tmp*/work/*/{recipe}/*/image/{file}")).read_text()
+            if not all(line in written.splitlines() for line in wanted):
+                sys.exit(f"{recipe} wrote:\n{written}")
+        command_line = next(folder.glob("tmp*/work/*/homeport-cli-native/*/image/**/bin/homeport"))
+        subprocess.run([command_line, "--version"], check=True, stdout=subprocess.DEVNULL)
         package = next(folder.glob("tmp*/work/*/homeport-agent/*/packages-split/homeport-agent"))
         binary = package / "usr/bin/homeport-agent"
         kind = subprocess.run(["file", "--brief", binary], capture_output=True, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-SUMMARY = "Stands in for every native recipe that homeport-agent depends on"
+SUMMARY = "Stands in for every native recipe that the layer's recipes depend on"
 LICENSE = "MIT"
 inherit native
 INHIBIT_DEFAULT_DEPS = "1"

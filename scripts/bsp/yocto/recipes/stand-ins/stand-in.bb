@@ -1,4 +1,4 @@
-SUMMARY = "Stands in for every target recipe that homeport-agent depends on"
+SUMMARY = "Stands in for every target recipe that the layer's recipes depend on"
 LICENSE = "MIT"
 INHIBIT_DEFAULT_DEPS = "1"
 PATCHDEPENDENCY = ""
@@ -23,7 +23,7 @@ PROVIDES = " \
     virtual/cross-binutils \
     virtual/libc \
 "
-RPROVIDES:${PN} = "base-files base-passwd shadow update-rc.d"
+RPROVIDES:${PN} = "base-files base-passwd e2fsprogs-e2fsck shadow update-rc.d"
 ALLOW_EMPTY:${PN} = "1"
 do_patch[noexec] = "1"
 do_configure[noexec] = "1"
