@@ -149,6 +149,7 @@ RAUC_KEY_FILE = "{keys}/signer.key"
     def _compile_conf(self) -> str:
         return self._local_conf("qemuarm").replace(" rauc homeport", "") + f"""\
 require {STAND_INS}/conf/stand-ins.conf
+include {STAND_INS}/conf/{self.work.name}.conf
 HOMEPORT_CONFIG[server.url] = "https://fleet.example:8443"
 HOMEPORT_CONFIG[telemetry.sources] = "['cpu', 'memory']"
 BBMASK = "{self.trees['OE_CORE']}/meta/recipes- {LAYER}/recipes-bsp/ {LAYER}/recipes-kernel/"
