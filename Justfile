@@ -41,7 +41,7 @@ audit:
 bsp-lint: (setup "build" "bsp")
     scripts/bsp-lint
 
-# Check the Yocto layer with trees: yocto OE_CORE=<folder> BITBAKE=<folder> META_RAUC=<folder> [STEPS=parse,graph,compile,layer]
+# Check the Yocto layer with trees: yocto OE_CORE=<folder> BITBAKE=<folder> META_RAUC=<folder> [STEPS=parse,sanity,graph,compile,layer]
 [positional-arguments]
 yocto *trees: (setup "build" "yocto")
     @exec scripts/bsp/yocto.py "$@"
