@@ -23,16 +23,17 @@ const BOOT_TRIES: usize = 3;
 const CUT_WITHIN_MS: u64 = 60_000;
 
 pub(super) fn run(lab: &Lab) -> Result<String> {
-    let versions = ["1.1.0", "1.2.0", "1.3.0", "1.4.0", "1.5.0", "1.6.0"];
     let mut site = Site::paired(lab, "power")?;
-    let mut running = FACTORY_VERSION;
+    let mut running = FACTORY_VERSION.to_owned();
     let mut cuts = Vec::new();
     let mut verified = 0;
-    for version in versions {
-        let bundle = site.operator.upload(&lab.good(version)?)?;
+    // Every update takes at least one cut: on a quick board one is often over before the second.
+    while cuts.len() < CUTS {
+        let version = format!("1.{}.0", verified + 1);
+        let bundle = site.operator.upload(&lab.good(&version)?)?;
         let mut deployment = site.operator.deploy(&bundle, &site.device)?;
         let mut trials_cut = 0;
-        let mut booted = running.to_owned();
+        let mut booted = running.clone();
         loop {
             if cuts.len() < CUTS {
                 // The point is that nothing is waited for: the moment is random.
@@ -62,7 +63,7 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
             // Three trials that power cuts ended are, to the bootloader, a system that does not start.
             if settled.state == State::RolledBack && trials_cut >= BOOT_TRIES {
                 trials_cut = 0;
-                running.clone_into(&mut booted);
+                booted.clone_from(&running);
                 deployment = site.operator.deploy(&bundle, &site.device)?;
             } else if settled.state.is_final() {
                 ensure!(
@@ -73,18 +74,15 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
             }
         }
         let slot = site.running()?.slot;
-        site.ensure_running(version, &slot)
+        site.ensure_running(&version, &slot)
             .with_context(|| format!("verified {version} must be what runs; cuts: {cuts:?}"))?;
         running = version;
         verified += 1;
-        if cuts.len() == CUTS {
-            return Ok(format!(
-                "{CUTS} cuts over {verified} updates, all verified: {}",
-                cuts.join(", ")
-            ));
-        }
     }
-    anyhow::bail!("only {} cuts over {verified} updates: {cuts:?}", cuts.len())
+    Ok(format!(
+        "{CUTS} cuts over {verified} updates, all verified: {}",
+        cuts.join(", ")
+    ))
 }
 
 /// A random number, from the keys that the standard library draws from the system.
