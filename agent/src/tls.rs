@@ -3,6 +3,8 @@
 //! TLS 1.3 only: both ends are ours. Sessions are not resumed, so that every connection shows the certificate that the
 //! server checks for revocation.
 
+mod crypto;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ring::digest;
@@ -12,11 +14,11 @@ use rustls::{
         Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{CryptoProvider, KeyProvider, ring::sign},
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
-    sign::SigningKey,
 };
 
+use self::crypto::provider;
 use crate::clock;
 
 /// Certificates in a chain each may be newer than an unset clock; more than this many are not looked at.
@@ -47,13 +49,6 @@ pub(crate) fn first_contact(fingerprint: [u8; 32]) -> Result<(ClientConfig, Arc<
     Ok((config, verifier))
 }
 
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(CryptoProvider {
-        key_provider: &DeviceKeys,
-        ..rustls::crypto::ring::default_provider()
-    })
-}
-
 fn builder(
     verifier: Arc<dyn ServerCertVerifier>,
 ) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>, Error> {
@@ -62,10 +57,6 @@ fn builder(
         .dangerous()
         .with_custom_certificate_verifier(verifier))
 }
-
-/// Loads the keys that devices make: on elliptic curves. A server's chain may be RSA all the same.
-#[derive(Debug)]
-struct DeviceKeys;
 
 /// Full verification against one root, with a clock that may not have been set.
 #[derive(Debug)]
@@ -77,14 +68,6 @@ pub(crate) struct FirstContact {
     fingerprint: [u8; 32],
     provider: Arc<CryptoProvider>,
     ca: Mutex<Option<CertificateDer<'static>>>,
-}
-
-// === impl DeviceKeys ===
-
-impl KeyProvider for DeviceKeys {
-    fn load_private_key(&self, key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
-        sign::any_ecdsa_type(&key)
-    }
 }
 
 // === impl PinnedRoot ===

@@ -10,9 +10,12 @@ use std::{
     path::Path,
 };
 
+use crc::{CRC_32_ISO_HDLC, Crc};
 use homeport_protocol::limits::MAX_PAYLOAD;
 
 use crate::file;
+
+static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 /// Length of what stands before the payload.
 const HEADER: usize = 24;
@@ -64,7 +67,7 @@ pub(super) fn append(
     record.extend(sequence.to_le_bytes());
     record.extend(at_ms.to_le_bytes());
     record.extend(payload);
-    let checksum = crc32fast::hash(&record[8..]);
+    let checksum = CRC.checksum(&record[8..]);
     record[4..8].copy_from_slice(&checksum.to_le_bytes());
     if let Err(error) = file.write_all(&record) {
         // What was written of it would hide the records after it.
@@ -115,7 +118,7 @@ fn record_at(content: &[u8], start: usize) -> Option<Found> {
     if length as usize > MAX_PAYLOAD || rest.len() < length as usize {
         return None;
     }
-    if crc32fast::hash(&record[8..HEADER + length as usize]) != checksum {
+    if CRC.checksum(&record[8..HEADER + length as usize]) != checksum {
         return None;
     }
     Some(Found {
@@ -124,4 +127,15 @@ fn record_at(content: &[u8], start: usize) -> Option<Found> {
         offset: u32::try_from(start + HEADER).ok()?,
         length,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another checksum would make every queue in the field unreadable.
+    #[test]
+    fn the_checksum_is_the_crc_32_of_ethernet_and_zip() {
+        assert_eq!(CRC.checksum(b"123456789"), 0xcbf4_3926);
+    }
 }

@@ -14,7 +14,11 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use crc::{CRC_32_ISO_HDLC, Crc};
+
 use crate::durable;
+
+static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 /// Bytes of a block, the least that is fetched. See `docs/development/decisions/bundle-relay.md` for the measurement.
 pub(super) const BLOCK: u64 = 16 * 1024;
@@ -244,7 +248,7 @@ fn start_index(index: &File, data: &File, id: &str, size: u64) -> io::Result<Ent
 
 /// Never [`ABSENT`].
 fn checksum(content: &[u8]) -> u32 {
-    crc32fast::hash(content).max(ABSENT + 1)
+    CRC.checksum(content).max(ABSENT + 1)
 }
 
 /// Sizes here are below [`MAX_BUNDLE`] divided by the block size, or lengths of one block: they fit any `usize`.
