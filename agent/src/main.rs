@@ -24,6 +24,7 @@ mod status;
 mod telemetry;
 #[cfg(test)]
 mod testing;
+mod text;
 mod ticks;
 mod tls;
 
@@ -39,6 +40,7 @@ use tracing::{error, info};
 use self::{
     cli::{Exit, Task, fail, print},
     config::Config,
+    text::Text,
 };
 
 /// Threads beside the one that does the work: one for syncing files, one for looking up names.
@@ -59,8 +61,8 @@ fn main() -> ExitCode {
     match arguments.task {
         Task::Help => print(cli::HELP),
         Task::Version => print(concat!("homeport-agent ", env!("CARGO_PKG_VERSION"), "\n")),
-        Task::Status { json } => return on_runtime(Box::pin(show_status(json))),
-        Task::Pair { token, anew } => return on_runtime(Box::pin(pair(token, anew))),
+        Task::Status { json } => return on_runtime(Box::pin(show_status(json)), None),
+        Task::Pair { token, anew } => return on_runtime(Box::pin(pair(token, anew)), None),
         Task::Run | Task::BootCheck => {
             log::start();
             let config = match Config::load(arguments.config.as_deref()) {
@@ -69,9 +71,11 @@ fn main() -> ExitCode {
             };
             log::set_level(config.log);
             return if arguments.task == Task::Run {
-                on_runtime(Box::pin(run(config)))
+                let text = Text::of_this_process()
+                    .inspect_err(|error| info!("text that is not needed stays in memory: {error}"));
+                on_runtime(Box::pin(run(config)), text.ok())
             } else {
-                on_runtime(Box::pin(check_boot(config)))
+                on_runtime(Box::pin(check_boot(config)), None)
             };
         }
     }
@@ -79,14 +83,17 @@ fn main() -> ExitCode {
 }
 
 /// The task is boxed, so that this is compiled once and not for each type of task, and so that a task's tens of kilobytes
-/// are not on the stack.
-fn on_runtime(task: Pin<Box<dyn Future<Output = ExitCode>>>) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+/// are not on the stack. `text` is given back when there is nothing to do.
+fn on_runtime(task: Pin<Box<dyn Future<Output = ExitCode>>>, text: Option<Text>) -> ExitCode {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder
         .enable_all()
         .max_blocking_threads(HELPER_THREADS)
-        .thread_keep_alive(HELPER_KEEP_ALIVE)
-        .build();
-    let runtime = match runtime {
+        .thread_keep_alive(HELPER_KEEP_ALIVE);
+    if let Some(text) = text {
+        builder.on_thread_park(move || text.give_back_at_times());
+    }
+    let runtime = match builder.build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(Exit::Failure, error),
     };
