@@ -9,8 +9,9 @@ use homeport_tests::{
     wait::wait_for,
 };
 
-/// After pairing or a restart, what only the start needs comes to its end: inventory, name look-ups, helper threads.
-const SETTLE: Duration = Duration::from_secs(60);
+/// After pairing or a restart, what only the start needs comes to its end: inventory, name look-ups, helper threads, and
+/// the program text of all that, which the agent gives back when it wakes in the next minute or the one after.
+const SETTLE: Duration = Duration::from_secs(80);
 
 /// Minutes between two probes of a connection without traffic, when nothing is configured, and hours of a day.
 const KEEP_ALIVE_MINUTES: f64 = 15.0;
@@ -20,9 +21,13 @@ const MINUTES_PER_DAY: f64 = 24.0 * 60.0;
 const LOOK: &str = "p=$(systemctl show -p MainPID --value homeport-agent)
 sed 's/^/uptime /' /proc/uptime
 grep -h ^voluntary_ctxt_switches: /proc/$p/task/*/status
+grep ^VmHWM: /proc/$p/status
 grep ^IpExt: /proc/net/netstat
 grep -E '^(Rss|Pss|Anonymous):' /proc/$p/smaps_rollup
 grep ^Threads: /proc/$p/status";
+
+/// Has the kernel forget the most that the agent ever had in memory (proc_pid_clear_refs(5)).
+const FORGET_PEAK: &str = "echo 5 > /proc/$(systemctl show -p MainPID --value homeport-agent)/clear_refs";
 
 /// A connection that carries nothing but its own probes, one every minute, so that they can be counted.
 const SILENCE: &str = "mkdir -p /run/homeport-size /run/systemd/system/homeport-agent.service.d
@@ -45,7 +50,7 @@ pub(crate) struct Measure {
     pub(crate) cause: &'static str,
 }
 
-pub(crate) const COUNT: usize = 7;
+pub(crate) const COUNT: usize = 8;
 
 /// All kinds, in the order of the table's columns.
 pub(crate) const MEASURES: [Measure; COUNT] = [
@@ -60,6 +65,12 @@ pub(crate) const MEASURES: [Measure; COUNT] = [
         title: "RSS, KiB",
         digits: 0,
         cause: "code or data that an idle agent touches: compare /proc/PID/smaps of both versions",
+    },
+    Measure {
+        key: "rss-peak-kib",
+        title: "RSS at most, KiB",
+        digits: 0,
+        cause: "code or data that the minute's sample touches, or text that was not given back (agent/src/text.rs)",
     },
     Measure {
         key: "pss-kib",
@@ -110,6 +121,8 @@ struct Sample {
     /// Bytes of IP packets, in both directions, headers and all.
     bytes: f64,
     rss_kib: f64,
+    /// The most since the watch began.
+    rss_peak_kib: f64,
     pss_kib: f64,
     anonymous_kib: f64,
     threads: f64,
@@ -145,6 +158,7 @@ impl Figures {
             values: [
                 binary,
                 usual.rss_kib,
+                usual.rss_peak_kib,
                 usual.pss_kib,
                 usual.anonymous_kib,
                 usual.threads,
@@ -160,6 +174,7 @@ impl Figures {
 fn watch(site: &Site, window: Duration) -> Result<(Sample, Sample)> {
     let look = || Sample::parse(&site.board.console().check(LOOK, COMMAND_LIMIT)?);
     thread::sleep(SETTLE);
+    site.check(FORGET_PEAK)?;
     let start = look()?;
     thread::sleep(window);
     let end = look()?;
@@ -202,6 +217,7 @@ impl Sample {
                 "uptime" => sample.uptime_seconds = value,
                 "voluntary_ctxt_switches:" => sample.wakeups += value,
                 "Rss:" => sample.rss_kib = value,
+                "VmHWM:" => sample.rss_peak_kib = value,
                 "Pss:" => sample.pss_kib = value,
                 "Anonymous:" => sample.anonymous_kib = value,
                 "Threads:" => sample.threads = value,
@@ -213,6 +229,7 @@ impl Sample {
             sample.wakeups,
             sample.bytes,
             sample.rss_kib,
+            sample.rss_peak_kib,
             sample.threads,
         ];
         ensure!(
@@ -230,6 +247,7 @@ mod tests {
     const SAID: &str = "uptime 100.50 99.00
 voluntary_ctxt_switches:\t40
 voluntary_ctxt_switches:\t2
+VmHWM:\t    4400 kB
 IpExt: InNoRoutes InOctets OutOctets InMcastOctets
 IpExt: 0 1000 500 7
 Rss:                4000 kB
@@ -245,6 +263,7 @@ Threads:\t2";
             wakeups: 42.0,
             bytes: 1500.0,
             rss_kib: 4000.0,
+            rss_peak_kib: 4400.0,
             pss_kib: 3000.0,
             anonymous_kib: 600.0,
             threads: 2.0,
