@@ -90,7 +90,7 @@ binaries: web
 
 # Build the agent as it ships, with the oldest compiler it supports: armv5, armv7, i386 or x86_64
 build board="x86_64": (setup "build")
-    scripts/build-agent {{board}}
+    qemu/build agent --board {{board}}
 
 # Measure what the agent costs on all boards, or those named (--check compares with tests/budgets.toml)
 [positional-arguments]

@@ -35,6 +35,7 @@ class Board:
     folder: Path
     name: str
     architecture: str
+    rust_target: str
     compatible: str
     bootloader: str
     console: str
@@ -58,6 +59,7 @@ def load(name: str) -> Board:
         folder=file.parent,
         name=facts["name"],
         architecture=facts["architecture"],
+        rust_target=facts["rust_target"],
         compatible=facts["compatible"],
         bootloader=facts["bootloader"],
         console=facts["console"],

@@ -64,7 +64,7 @@ impl Lab {
 
 /// Builds the agent for a board, as `just build` does, and says where it is.
 pub fn build_agent(board: &str) -> Result<PathBuf> {
-    path_from("scripts/build-agent", &[board])
+    path_from("qemu/build", &["agent", "--board", board])
 }
 
 /// Where tests keep what a person may want to look at afterwards: outside the tree, the last run of each kind.
