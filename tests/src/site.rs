@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     board::{Board, BoardOptions, BootInfo},
-    lab::{FACTORY_VERSION, Lab},
+    lab::{Lab, first_boot, wait_for_agent},
     operator::Operator,
     server::Server,
     wait::wait_for,
@@ -48,15 +48,29 @@ pub struct Site {
 // === impl Site ===
 
 impl Site {
-    /// A fresh server and a fresh board that has booted but knows no server.
+    /// A fresh server, and a board that has booted and knows no server: a copy of the one that [`Lab::booted`] froze.
     pub fn unpaired(lab: &Lab, name: &str) -> Result<Self> {
-        Self::start(lab, &lab.folder.join(name), 0)
+        let snapshot = lab.booted()?;
+        let folder = lab.folder.join(name);
+        let _ = fs::remove_dir_all(&folder);
+        let server = Server::start(&lab.programs.server, &folder, 0)?;
+        let operator = Operator::login(&lab.programs.cli, &folder.join("operator"), &server)?;
+        let site = Self {
+            board: Board::resume(&snapshot, &folder.join("board"), &[])?,
+            server,
+            operator,
+            device: String::new(),
+            folder,
+        };
+        site.wait_for_agent()?;
+        Ok(site)
     }
 
-    /// The same in a folder that is emptied first, with the page on this port, 0 for any free one.
+    /// The same with a board that boots for the first time, in a folder that is emptied first, and the page on this port, 0
+    /// for any free one.
     pub fn start(lab: &Lab, folder: &Path, https_port: u16) -> Result<Self> {
         let _ = fs::remove_dir_all(folder);
-        let server = Server::start(&lab.server, folder, https_port)?;
+        let server = Server::start(&lab.programs.server, folder, https_port)?;
         Self::around(lab, folder, server, |_| {})
     }
 
@@ -68,27 +82,21 @@ impl Site {
         change: impl FnOnce(&mut BoardOptions),
     ) -> Result<Self> {
         let disk = lab.disk()?;
-        let operator = Operator::login(&lab.cli, &folder.join("operator"), &server)?;
+        let operator = Operator::login(&lab.programs.cli, &folder.join("operator"), &server)?;
         let mut options = BoardOptions::new(&lab.board, &disk, folder.join("board"));
         change(&mut options);
         let board = Board::start(&options)?;
-        let boot = board.console().wait_ready(BOOT_LIMIT)?;
-        ensure!(
-            boot.version == FACTORY_VERSION && boot.slot == "A",
-            "the factory image boots from A: {boot:?}"
-        );
-        let site = Self {
+        first_boot(&board)?;
+        Ok(Self {
             board,
             server,
             operator,
             device: String::new(),
             folder: folder.to_owned(),
-        };
-        site.wait_for_agent()?;
-        Ok(site)
+        })
     }
 
-    /// A fresh server and a fresh board, paired and online.
+    /// As [`Site::unpaired`], then paired and online.
     pub fn paired(lab: &Lab, name: &str) -> Result<Self> {
         let mut site = Self::unpaired(lab, name)?;
         site.pair()?;
@@ -122,10 +130,7 @@ impl Site {
 
     /// Waits until the agent can be called: the board's shell is there a moment earlier.
     pub fn wait_for_agent(&self) -> Result<()> {
-        wait_for("the agent to answer", BOOT_LIMIT, || {
-            self.check("homeport-agent status")?;
-            Ok(Some(()))
-        })
+        wait_for_agent(&self.board)
     }
 
     /// The device as the server shows it.

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use homeport_tests::{
-    lab::{FACTORY_VERSION, Lab, build_agent, scratch},
+    lab::{FACTORY_VERSION, Lab, Programs, build_agent, scratch},
     site::{BOOT_LIMIT, Site},
 };
 
@@ -127,12 +127,11 @@ fn arguments() -> Result<Option<Demo>> {
         }
     }
     let folder = scratch().join("demo");
-    let lab = Lab {
+    let programs = Programs {
         server: server.context(USAGE)?,
         cli: cli.context(USAGE)?,
-        agent: agent.map_or_else(|| build_agent(&board), Ok)?,
-        board,
-        folder,
     };
+    let agent = agent.map_or_else(|| build_agent(&board), Ok)?;
+    let lab = Lab::new(&board, agent, programs, folder);
     Ok(Some(Demo { lab, once, port }))
 }

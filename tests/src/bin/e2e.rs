@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use homeport_tests::{
-    lab::{Lab, build_agent, scratch},
+    lab::{Lab, Programs, build_agent, scratch},
     lanes::{self, Queue},
     scenarios::{self, ALL, Scenario},
     verdict,
@@ -44,13 +44,9 @@ fn run() -> Result<bool> {
     // The lanes run one board's scenarios while the next one's agent is built.
     let make = |queue: Queue<Run>| {
         for (board, scenarios) in arguments.boards {
-            let lab = Arc::new(Lab {
-                agent: arguments.agent.clone().map_or_else(|| build_agent(&board), Ok)?,
-                server: arguments.server.clone(),
-                cli: arguments.cli.clone(),
-                folder: folder.join(&board),
-                board,
-            });
+            let agent = arguments.agent.clone().map_or_else(|| build_agent(&board), Ok)?;
+            let programs = arguments.programs.clone();
+            let lab = Arc::new(Lab::new(&board, agent, programs, folder.join(&board)));
             // Built once, before lanes ask for it at the same time.
             lab.disk()?;
             for scenario in scenarios {
@@ -118,8 +114,7 @@ impl Run {
 }
 
 struct Arguments {
-    server: PathBuf,
-    cli: PathBuf,
+    programs: Programs,
     agent: Option<PathBuf>,
     folder: Option<PathBuf>,
     lanes: usize,
@@ -161,8 +156,10 @@ fn arguments() -> Result<Arguments> {
     }
     ensure!(!boards.is_empty(), USAGE);
     Ok(Arguments {
-        server: server.context(USAGE)?,
-        cli: cli.context(USAGE)?,
+        programs: Programs {
+            server: server.context(USAGE)?,
+            cli: cli.context(USAGE)?,
+        },
         agent,
         folder,
         lanes,

@@ -9,7 +9,7 @@ use homeport_tests::{
         life::Life,
         power::{self, Depth, Plan},
     },
-    lab::{Lab, build_agent, scratch},
+    lab::{Lab, Programs, build_agent, scratch},
     verdict,
 };
 use lexopt::ValueExt as _;
@@ -89,13 +89,12 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<(Lab, Plan, bool)>> {
         None => bail!(USAGE),
     };
     let board = board.context(USAGE)?;
-    let lab = Lab {
-        folder: scratch().join(format!("fault-{board}")),
-        board,
+    let programs = Programs {
         server: server.context(USAGE)?,
         cli: cli.context(USAGE)?,
-        agent: agent.unwrap_or_default(),
     };
+    let folder = scratch().join(format!("fault-{board}"));
+    let lab = Lab::new(&board, agent.unwrap_or_default(), programs, folder);
     let plan = Plan {
         depth,
         runs: runs.context(USAGE)?,

@@ -101,7 +101,7 @@ impl Life {
         let log = folder.join(WRITES);
         fs::write(&log, "")?;
         let inner = folder.join(SITE);
-        let server = Server::start(&lab.server, &inner, 0)?;
+        let server = Server::start(&lab.programs.server, &inner, 0)?;
         let site = Site::around(lab, &inner, server, |options| {
             options.conditions.write_log = Some(log.clone());
         })?;

@@ -243,12 +243,12 @@ fn start_slot(lab: &Lab, life: &Life, cut: &Cut, folder: &Path) -> Result<String
 fn survive(lab: &Lab, life: &Life, cut: &Cut, folder: &Path) -> Result<String> {
     let stage = life.stage(cut.position);
     life.restore_server(stage, folder)?;
-    let server = Server::restore(&lab.server, folder, life.facts.listening)?;
+    let server = Server::restore(&lab.programs.server, folder, life.facts.listening)?;
     let board = Board::start(&BoardOptions::new(&lab.board, disk(folder), folder.join("board")))?;
     let mut site = Site {
         board,
         server,
-        operator: Operator::returning(&lab.cli, &life.operator()),
+        operator: Operator::returning(&lab.programs.cli, &life.operator()),
         device: life.facts.device.clone(),
         folder: folder.to_owned(),
     };

@@ -37,7 +37,7 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
     let bundle = lab.good("1.1.0")?;
     let folder = lab.folder.join("frugal");
     let _ = fs::remove_dir_all(&folder);
-    let server = Server::start_as(NAME, &lab.server, &folder, 0)?;
+    let server = Server::start_as(NAME, &lab.programs.server, &folder, 0)?;
     let mut site = Site::around(lab, &folder, server, |options| {
         options.conditions.clock = Some(NO_CLOCK.to_owned());
         options.conditions.throttle = Some(FLASH);

@@ -13,7 +13,8 @@ use crate::{
 pub(super) fn run(lab: &Lab) -> Result<String> {
     let good = lab.good("1.1.0")?;
     let unhealthy = lab.flavoured("1.2.0", "unhealthy")?;
-    let mut site = Site::paired(lab, "life")?;
+    let mut site = Site::start(lab, &lab.folder.join("life"), 0)?;
+    site.pair()?;
     telemetry_arrives(&site)?;
 
     let bundle = site.operator.upload(&good)?;

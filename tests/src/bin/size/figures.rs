@@ -137,7 +137,8 @@ impl Figures {
         let binary = std::fs::metadata(&lab.agent)
             .with_context(|| format!("no agent at {}", lab.agent.display()))?
             .len();
-        let site = Site::paired(lab, "size")?;
+        let mut site = Site::start(lab, &lab.folder.join("size"), 0)?;
+        site.pair()?;
         let (start, usual) = watch(&site, window)?;
         let minutes = (usual.uptime_seconds - start.uptime_seconds) / 60.0;
         let wakeups = (usual.wakeups - start.wakeups) / minutes;

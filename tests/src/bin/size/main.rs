@@ -10,7 +10,7 @@ use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use homeport_tests::{
     board::facts::{self, repository},
-    lab::{Lab, build_agent, scratch},
+    lab::{Lab, Programs, build_agent, scratch},
     lanes::{self, Queue},
     verdict,
 };
@@ -26,8 +26,7 @@ const USAGE: &str = "usage: ./just size [--check] [--minutes N] [--lanes N] [BOA
 const DEFAULT_MINUTES: u64 = 5;
 
 struct Arguments {
-    server: PathBuf,
-    cli: PathBuf,
+    programs: Programs,
     /// Names, and the agent where it is given.
     boards: Vec<(String, Option<PathBuf>)>,
     /// Boards at the same time.
@@ -44,13 +43,10 @@ fn run() -> Result<bool> {
     let arguments = arguments()?;
     let make = |queue: Queue<Lab>| {
         for (board, agent) in arguments.boards {
-            queue.send(Lab {
-                agent: agent.map_or_else(|| build_agent(&board), Ok)?,
-                server: arguments.server.clone(),
-                cli: arguments.cli.clone(),
-                folder: scratch().join("size").join(&board),
-                board,
-            })?;
+            let agent = agent.map_or_else(|| build_agent(&board), Ok)?;
+            let programs = arguments.programs.clone();
+            let folder = scratch().join("size").join(&board);
+            queue.send(Lab::new(&board, agent, programs, folder))?;
         }
         Ok(())
     };
@@ -110,8 +106,10 @@ fn arguments() -> Result<Arguments> {
         None => (board, None),
     });
     Ok(Arguments {
-        server: server.context(USAGE)?,
-        cli: cli.context(USAGE)?,
+        programs: Programs {
+            server: server.context(USAGE)?,
+            cli: cli.context(USAGE)?,
+        },
         boards: boards.collect(),
         lanes,
         check,
