@@ -1,7 +1,6 @@
 //! Shows Homeport: boots a board, pairs it, updates it, and leaves everything running for a look.
 
 use std::{
-    path::PathBuf,
     process::ExitCode,
     thread,
     time::{Duration, Instant},
@@ -31,7 +30,7 @@ struct Demo {
 }
 
 fn main() -> ExitCode {
-    match arguments().and_then(|demo| demo.map_or(Ok(()), |demo| demo.run())) {
+    match arguments(lexopt::Parser::from_env()).and_then(|demo| demo.map_or(Ok(()), |demo| demo.run())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("demo: {error:#}");
@@ -100,30 +99,29 @@ impl Demo {
     }
 }
 
-fn arguments() -> Result<Option<Demo>> {
+fn arguments(mut parser: lexopt::Parser) -> Result<Option<Demo>> {
+    use lexopt::{
+        Arg::{Long, Short},
+        ValueExt as _,
+    };
+
     let (mut server, mut cli, mut agent) = (None, None, None);
     let mut board = "x86_64".to_owned();
     let mut once = false;
     let mut port = DEFAULT_PORT;
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || {
-            arguments
-                .next()
-                .with_context(|| format!("{argument} needs a value\n{USAGE}"))
-        };
-        match argument.as_str() {
-            "--board" => board = value()?,
-            "--port" => port = value()?.parse().context("--port needs a number")?,
-            "--once" => once = true,
-            "--server" => server = Some(PathBuf::from(value()?)),
-            "--cli" => cli = Some(PathBuf::from(value()?)),
-            "--agent" => agent = Some(PathBuf::from(value()?)),
-            "--help" | "-h" => {
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("board") => board = parser.value()?.string()?,
+            Long("port") => port = parser.value()?.parse()?,
+            Long("once") => once = true,
+            Long("server") => server = Some(parser.value()?.into()),
+            Long("cli") => cli = Some(parser.value()?.into()),
+            Long("agent") => agent = Some(parser.value()?.into()),
+            Long("help") | Short('h') => {
                 println!("{USAGE}");
                 return Ok(None);
             }
-            _ => bail!("what is {argument}?\n{USAGE}"),
+            other => bail!("{}\n{USAGE}", other.unexpected()),
         }
     }
     let folder = scratch().join("demo");

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<bool> {
-    let arguments = arguments()?;
+    let arguments = arguments(lexopt::Parser::from_env())?;
     let folder = arguments.folder.unwrap_or_else(|| scratch().join("e2e"));
     // The lanes run one board's scenarios while the next one's agent is built.
     let make = |queue: Queue<Run>| {
@@ -121,32 +121,33 @@ struct Arguments {
     boards: Vec<(String, Vec<Scenario>)>,
 }
 
-fn arguments() -> Result<Arguments> {
+fn arguments(mut parser: lexopt::Parser) -> Result<Arguments> {
+    use lexopt::{
+        Arg::{Long, Value},
+        ValueExt as _,
+    };
+
     let (mut server, mut cli, mut agent, mut folder) = (None, None, None, None);
     let mut lanes = LANES;
     let mut boards: Vec<(String, Vec<Scenario>)> = Vec::new();
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || {
-            arguments
-                .next()
-                .with_context(|| format!("{argument} needs a value\n{USAGE}"))
-        };
-        match argument.as_str() {
-            "--board" => boards.push((value()?, Vec::new())),
-            "--server" => server = Some(PathBuf::from(value()?)),
-            "--cli" => cli = Some(PathBuf::from(value()?)),
-            "--agent" => agent = Some(PathBuf::from(value()?)),
-            "--folder" => folder = Some(PathBuf::from(value()?)),
-            "--lanes" => lanes = value()?.parse().context("--lanes needs a number")?,
-            name => {
-                let Some(scenario) = scenarios::named(name) else {
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("board") => boards.push((parser.value()?.string()?, Vec::new())),
+            Long("server") => server = Some(parser.value()?.into()),
+            Long("cli") => cli = Some(parser.value()?.into()),
+            Long("agent") => agent = Some(parser.value()?.into()),
+            Long("folder") => folder = Some(parser.value()?.into()),
+            Long("lanes") => lanes = parser.value()?.parse()?,
+            Value(name) => {
+                let name = name.string()?;
+                let Some(scenario) = scenarios::named(&name) else {
                     let names: Vec<_> = scenarios::names().collect();
                     bail!("no scenario {name}; there are {}\n{USAGE}", names.join(", "));
                 };
                 let (_, chosen) = boards.last_mut().context(USAGE)?;
                 chosen.push(scenario);
             }
+            other => bail!("{}\n{USAGE}", other.unexpected()),
         }
     }
     for (_, chosen) in &mut boards {

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<bool> {
-    let arguments = arguments()?;
+    let arguments = arguments(lexopt::Parser::from_env())?;
     let make = |queue: Queue<Lab>| {
         for (board, agent) in arguments.boards {
             let agent = agent.map_or_else(|| build_agent(&board), Ok)?;
@@ -75,26 +75,25 @@ fn run() -> Result<bool> {
     Ok(is_within)
 }
 
-fn arguments() -> Result<Arguments> {
+fn arguments(mut parser: lexopt::Parser) -> Result<Arguments> {
+    use lexopt::{
+        Arg::{Long, Value},
+        ValueExt as _,
+    };
+
     let (mut server, mut cli) = (None, None);
     // One after the other: a busy machine stretches what a board does in a minute.
     let (mut check, mut minutes, mut lanes) = (false, DEFAULT_MINUTES, 1);
     let mut boards = Vec::new();
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || {
-            arguments
-                .next()
-                .with_context(|| format!("{argument} needs a value\n{USAGE}"))
-        };
-        match argument.as_str() {
-            "--server" => server = Some(PathBuf::from(value()?)),
-            "--cli" => cli = Some(PathBuf::from(value()?)),
-            "--check" => check = true,
-            "--lanes" => lanes = value()?.parse().context("--lanes needs a number")?,
-            "--minutes" => minutes = value()?.parse().context("--minutes needs a number")?,
-            option if option.starts_with('-') => bail!("what is {option}?\n{USAGE}"),
-            board => boards.push(board.to_owned()),
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("server") => server = Some(parser.value()?.into()),
+            Long("cli") => cli = Some(parser.value()?.into()),
+            Long("check") => check = true,
+            Long("lanes") => lanes = parser.value()?.parse()?,
+            Long("minutes") => minutes = parser.value()?.parse()?,
+            Value(board) => boards.push(board.string()?),
+            other => bail!("{}\n{USAGE}", other.unexpected()),
         }
     }
     ensure!(minutes > 0, USAGE);
