@@ -60,8 +60,9 @@ impl Text {
         for mapping in &self.mappings {
             let start = ptr::without_provenance_mut(mapping.start);
             // SAFETY: the mapping is private to this process, cannot be written to, and holds nothing that its file does not
-            // hold, so whoever reads it next finds the same bytes. It belongs to the program or to a library that came with
-            // its start, and is neither unmapped nor replaced while the process lives.
+            // hold, so whoever reads it next finds the same bytes. It is of a file that code comes from and was there
+            // before there were threads: of the program, or of a library that came with its start. Neither is unmapped or
+            // replaced while the process lives.
             #[allow(unsafe_code)]
             let result = unsafe { madvise(start, mapping.len(), Advice::LinuxDontNeed) };
             // Locked memory, which somebody wanted to stay.
@@ -72,26 +73,41 @@ impl Text {
     }
 }
 
-/// The mappings of files that were never written to and cannot be, from `/proc/PID/smaps` (proc_pid_smaps(5)). Data that
-/// was relocated and then protected is no such mapping: it has anonymous pages.
+/// The mappings of programs' files that were never written to and cannot be, from `/proc/PID/smaps` (proc_pid_smaps(5)).
+/// Data that was relocated and then protected is no such mapping: it has pages of its own, in memory or in swap. Nor is what
+/// somebody mapped of a file that no code comes from: it may be unmapped one day.
 fn clean_mappings(smaps: &str) -> Vec<Range<usize>> {
-    let mut mappings = Vec::new();
-    let mut candidate = None;
+    let (mut clean, mut programs) = (Vec::new(), Vec::new());
+    let mut current: Option<Heading> = None;
+    let mut has_own_pages = true;
     for line in smaps.lines() {
-        if let Some(anonymous) = line.strip_prefix("Anonymous:") {
-            mappings.extend(candidate.take().filter(|_| anonymous.trim() == "0 kB"));
-        } else if let Some(heading) = Heading::parse(line) {
-            candidate = heading.is_text().then_some(heading.addresses);
+        if let Some(heading) = Heading::parse(line) {
+            if heading.permissions == "r-xp" {
+                programs.push(heading.file);
+            }
+            current = Some(heading);
+            has_own_pages = true;
+        } else if let Some(anonymous) = line.strip_prefix("Anonymous:") {
+            has_own_pages = anonymous.trim() != "0 kB";
+        } else if let Some(swap) = line.strip_prefix("Swap:") {
+            let is_clean = !has_own_pages && swap.trim() == "0 kB";
+            clean.extend(
+                current
+                    .take()
+                    .filter(|heading| is_clean && heading.is_read_only_file()),
+            );
         }
     }
-    mappings
+    clean.retain(|heading| programs.contains(&heading.file));
+    clean.into_iter().map(|heading| heading.addresses).collect()
 }
 
 /// First line of a mapping: `start-end permissions offset device inode path`.
 struct Heading<'a> {
     addresses: Range<usize>,
     permissions: &'a str,
-    inode: u64,
+    /// Device and inode; no file has the inode 0.
+    file: (&'a str, &'a str),
 }
 
 // === impl Heading ===
@@ -103,12 +119,12 @@ impl<'a> Heading<'a> {
         Some(Self {
             addresses: usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?,
             permissions: words.next()?,
-            inode: words.nth(2)?.parse().ok()?,
+            file: (words.nth(1)?, words.next()?),
         })
     }
 
-    fn is_text(&self) -> bool {
-        matches!(self.permissions, "r--p" | "r-xp") && self.inode != 0
+    fn is_read_only_file(&self) -> bool {
+        matches!(self.permissions, "r--p" | "r-xp") && self.file.1 != "0"
     }
 }
 
@@ -125,23 +141,37 @@ mod tests {
 Size:                  8 kB
 Rss:                   8 kB
 Anonymous:             0 kB
+Swap:                  0 kB
+SwapPss:               0 kB
 VmFlags: rd mr mw me
 7f10c000-7f20c000 r-xp 00002000 fe:03 77         /usr/bin/agent
 Anonymous:             0 kB
+Swap:                  0 kB
 7f20c000-7f20d000 r--p 00102000 fe:03 77         /usr/bin/agent
 Anonymous:             4 kB
-7f20d000-7f20e000 rw-p 00103000 fe:03 77         /usr/bin/agent
+Swap:                  0 kB
+7f20d000-7f20e000 r--p 00103000 fe:03 77         /usr/bin/agent
 Anonymous:             0 kB
-7f20e000-7f20f000 r--s 00000000 fe:03 78         /usr/share/shared
+Swap:                  4 kB
+7f20e000-7f20f000 rw-p 00104000 fe:03 77         /usr/bin/agent
 Anonymous:             0 kB
-7f210000-7f211000 r-xp 00000000 00:00 0          [vdso]
+Swap:                  0 kB
+7f210000-7f211000 r--s 00000000 fe:03 77         /usr/bin/agent
 Anonymous:             0 kB
+Swap:                  0 kB
+7f211000-7f212000 r--p 00000000 fe:03 78         /usr/share/data
+Anonymous:             0 kB
+Swap:                  0 kB
+7f212000-7f213000 r-xp 00000000 00:00 0          [vdso]
+Anonymous:             0 kB
+Swap:                  0 kB
 ffff0000-ffff1000 r--p 00000000 00:00 0
 Anonymous:             0 kB
+Swap:                  0 kB
 ";
 
     #[test]
-    fn only_what_a_file_holds_and_nobody_can_write_is_text() {
+    fn only_what_a_programs_file_holds_and_nobody_can_write_is_text() {
         assert_eq!(
             clean_mappings(SMAPS),
             [0x7f10_a000..0x7f10_c000, 0x7f10_c000..0x7f20_c000]
@@ -152,14 +182,17 @@ Anonymous:             0 kB
     fn a_kernel_that_does_not_tell_enough_leaves_no_text() {
         assert!(clean_mappings("").is_empty());
         assert!(clean_mappings(&SMAPS.replace("Anonymous:", "Anon:")).is_empty());
+        assert!(clean_mappings(&SMAPS.replace("Swap:", "Pages:")).is_empty());
         assert!(clean_mappings(&SMAPS.replace("r-xp ", "r-xp").replace("r--p ", "r--p")).is_empty());
     }
 
     #[test]
     fn this_process_has_text_and_lives_without() {
-        let text = Text::of_this_process().unwrap();
+        let mut text = Text::of_this_process().unwrap();
         let here = this_process_has_text_and_lives_without as *const () as usize;
-        assert!(text.mappings.iter().any(|mapping| mapping.contains(&here)));
+        // Other tests have threads here, and mappings that come and go.
+        text.mappings.retain(|mapping| mapping.contains(&here));
+        assert_eq!(text.mappings.len(), 1);
         text.give_back_at_times();
         let first = *text.given_back.lock().unwrap();
         text.give_back_at_times();
