@@ -20,8 +20,12 @@ from steps import BuildError, step
 SOURCES = ["agent", "ota", "protocol"]
 MANIFESTS = ["Cargo.toml", "Cargo.lock"]
 
-# Settings of cargo's that change what comes out.
+# Settings of cargo's that are part of what is asked for.
 SETTINGS = ("CARGO_PROFILE_", "SOURCE_DATE_EPOCH")
+
+# Settings for other compilers than the toolbox's, which would change what comes out.
+FOREIGN_SETTINGS = ("AR", "CC", "CFLAGS", "CARGO_BUILD_", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_", "CXX", "HOST_", "RUSTC",
+                    "RUSTFLAGS", "TARGET_")  # fmt: skip
 
 BINUTILS = {
     "armv5te-unknown-linux-gnueabi": "arm-linux-gnueabi",
@@ -38,20 +42,48 @@ def agent(board: Board) -> Path:
     """The program. What was built from the same sources with the toolbox's compiler is used again."""
     if os.environ.get("HOMEPORT_COMPILER", "toolbox") == "host":
         return _cargo(board, dict(os.environ), lambda words: words)
-    digest = cache.Digest().text("target", board.rust_target).text("toolbox", toolbox.ensure().parent.name)
-    digest.file("recipe", Path(__file__))
+    toolbox.ensure()
+    inputs = _inputs(board)
+
+    def make(draft: Path) -> None:
+        environment = {name: value for name, value in toolbox.environment().items() if not name.startswith(FOREIGN_SETTINGS)}
+        # Cargo has one place for the results of all clones.
+        with step(f"building the agent for {board.name}"), cache.locked(f"target-device-{board.rust_target}"):
+            _forget(board, environment)
+            shutil.copy2(_cargo(board, environment, toolbox.command), draft)
+        if _inputs(board).short() != inputs.short():
+            raise BuildError("the agent's sources were changed while it was built: build it again")
+
+    return cache.entry("agent", inputs, make) / "homeport-agent"
+
+
+def _inputs(board: Board) -> cache.Digest:
+    digest = cache.Digest().text("target", board.rust_target).file("recipe", Path(__file__))
+    digest.file("toolbox", toolbox.ensure() / "var/lib/dpkg/status")
     for name in MANIFESTS:
         digest.file(name, toolbox.REPOSITORY / name)
     for name in SOURCES:
         digest.tree(name, toolbox.REPOSITORY / name)
+    for folder in [toolbox.REPOSITORY / ".cargo", _cargo_home()]:
+        if (folder / "config.toml").exists():
+            digest.file("configuration", folder / "config.toml")
     for name in sorted(name for name in os.environ if name.startswith(SETTINGS)):
         digest.text(name, os.environ[name])
+    return digest
 
-    def make(draft: Path) -> None:
-        with step(f"building the agent for {board.name}"):
-            shutil.copy2(_cargo(board, toolbox.environment(), toolbox.command), draft)
 
-    return cache.entry("agent", digest, make) / "homeport-agent"
+def _forget(board: Board, environment: dict[str, str]) -> None:
+    """Has cargo forget what it built of our own sources: it tells whether they are newer by their times alone, and those of another
+    clone, or of a file that was put back, say nothing."""
+    packages = [word for name in SOURCES for word in ("--package", f"homeport-{name}")]
+    words = ["cargo", "clean", "--quiet", "--profile", "device", "--target", board.rust_target, *packages]
+    words += ["--manifest-path", str(toolbox.REPOSITORY / "Cargo.toml")]
+    settings = {"CARGO_TARGET_DIR": str(cache.folder() / "target-device")}
+    process.run(toolbox.command(words), name="cargo clean", env=environment | settings)
+
+
+def _cargo_home() -> Path:
+    return Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
 
 
 def _cargo(board: Board, environment: dict[str, str], enter: Callable[[list[str]], list[str]]) -> Path:
@@ -80,5 +112,5 @@ def _cargo(board: Board, environment: dict[str, str], enter: Callable[[list[str]
 def _flags(target: str) -> list[str]:
     flags = [] if target.startswith("arm") else [PACKED_RELOCATIONS]
     # Where crates lie on this machine is no device's business: their messages of panics name the crate and the file in it.
-    home = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
-    return flags + [f"--remap-path-prefix={sources}/=" for sources in sorted((home / "registry/src").glob("*"))]
+    sources = sorted((_cargo_home() / "registry/src").glob("*"))
+    return flags + [f"--remap-path-prefix={folder}/=" for folder in sources]

@@ -25,12 +25,17 @@ class Builds(unittest.TestCase):
             (self.repository / name / "lib.rs").write_text(name)
         for name in agent.MANIFESTS:
             (self.repository / name).write_text(name)
+        self.packages = Path(folder.name) / "root/var/lib/dpkg/status"
+        self.packages.parent.mkdir(parents=True)
+        self.packages.write_text("rustc 1.85")
         self.built: list[str] = []
+        self.meanwhile = lambda: None
         for patch in [
             mock.patch.dict(os.environ, {"XDG_CACHE_HOME": folder.name}),
             mock.patch.object(toolbox, "REPOSITORY", self.repository),
-            mock.patch.object(toolbox, "ensure", lambda: Path("/cache/toolbox-1/root")),
+            mock.patch.object(toolbox, "ensure", lambda: Path(folder.name) / "root"),
             mock.patch.object(agent, "_cargo", self.cargo),
+            mock.patch.object(agent, "_forget", lambda *_: None),
         ]:
             patch.start()
             self.addCleanup(patch.stop)
@@ -38,6 +43,7 @@ class Builds(unittest.TestCase):
 
     def cargo(self, target: board.Board, *_: object) -> Path:
         self.built.append(target.name)
+        self.meanwhile()
         result = self.repository / "homeport-agent"
         result.write_text(f"build {len(self.built)}")
         return result
@@ -58,7 +64,19 @@ class Builds(unittest.TestCase):
         agent.agent(target)
         with mock.patch.dict(os.environ, {"SOURCE_DATE_EPOCH": "1"}):
             agent.agent(target)
-        self.assertEqual(len(self.built), 4)
+        self.packages.write_text("rustc 1.86")
+        agent.agent(target)
+        self.assertEqual(len(self.built), 5)
+
+    def test_sources_that_change_meanwhile_leave_nothing_in_the_cache(self) -> None:
+        target = board.load("armv5")
+        self.meanwhile = lambda: (self.repository / "agent" / "lib.rs").write_text("changed")
+        with self.assertRaisesRegex(BuildError, "changed while it was built"):
+            agent.agent(target)
+        (self.repository / "agent" / "lib.rs").write_text("agent")
+        self.meanwhile = lambda: None
+        agent.agent(target)
+        self.assertEqual(len(self.built), 2)
 
     def test_this_machines_compiler_is_always_asked(self) -> None:
         with mock.patch.dict(os.environ, {"HOMEPORT_COMPILER": "host"}):
