@@ -34,6 +34,7 @@ boards: binaries
     trap 'kill $size 2>/dev/null || true' EXIT
     {{bin}}/e2e {{programs}} --lanes 3 --board x86_64 {{lives}}
     wait $size
+    trap - EXIT
 
 # Check formatting and lints of Rust, TypeScript, shell and Python
 lint: web

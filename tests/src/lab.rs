@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 
 use crate::{
     board::{
@@ -77,10 +77,15 @@ impl Lab {
             folder.join("board"),
         ))?;
         first_boot(&board)?;
-        // Whatever it says of how the boot went: the scenarios look for themselves.
-        board
+        let state = board
             .console()
             .run("systemctl is-system-running --wait", BOOT_LIMIT)?;
+        if state.text.trim() != "running" {
+            let failed = board
+                .console()
+                .run("systemctl --failed --no-pager", COMMAND_LIMIT)?;
+            bail!("it is {}: {}", state.text.trim(), failed.text);
+        }
         board.freeze(&folder.join("snapshot"))
     }
 

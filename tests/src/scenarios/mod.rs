@@ -1,4 +1,4 @@
-//! The end-to-end scenarios. Each starts from a fresh server and a fresh board, and answers with what was seen.
+//! The end-to-end scenarios. Each starts from a fresh server and a board that knows none, and answers with what was seen.
 
 mod crash;
 mod frugal;

@@ -82,7 +82,8 @@ fn arguments(mut parser: lexopt::Parser) -> Result<Arguments> {
     };
 
     let (mut server, mut cli) = (None, None);
-    // One after the other: a busy machine stretches what a board does in a minute.
+    // One after the other, where figures are to be published: a busy machine stretches what a board does in a minute. The
+    // budgets have room for it.
     let (mut check, mut minutes, mut lanes) = (false, DEFAULT_MINUTES, 1);
     let mut boards = Vec::new();
     while let Some(argument) = parser.next()? {
