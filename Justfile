@@ -32,7 +32,7 @@ boards: binaries
     {{bin}}/size {{programs}} --check --minutes 2 --lanes 2 &
     size=$!
     trap 'kill $size 2>/dev/null || true' EXIT
-    {{bin}}/e2e {{programs}} --lanes 3 --board x86_64 {{lives}}
+    {{bin}}/e2e {{programs}} --board x86_64 {{lives}}
     wait $size
     trap - EXIT
 
