@@ -42,7 +42,6 @@ def agent(board: Board) -> Path:
     """The program. What was built from the same sources with the toolbox's compiler is used again."""
     if os.environ.get("HOMEPORT_COMPILER", "toolbox") == "host":
         return _cargo(board, dict(os.environ), lambda words: words)
-    toolbox.ensure()
     inputs = _inputs(board)
 
     def make(draft: Path) -> None:
