@@ -54,16 +54,9 @@ impl Site {
         let folder = lab.folder.join(name);
         let _ = fs::remove_dir_all(&folder);
         let server = Server::start(&lab.programs.server, &folder, 0)?;
-        let operator = Operator::login(&lab.programs.cli, &folder.join("operator"), &server)?;
-        let site = Self {
-            board: Board::resume(&snapshot, &folder.join("board"), &[])?,
-            server,
-            operator,
-            device: String::new(),
-            folder,
-        };
-        site.wait_for_agent()?;
-        Ok(site)
+        let board = Board::resume(&snapshot, &folder.join("board"), &[])?;
+        wait_for_agent(&board)?;
+        Self::put_together(lab, &folder, server, board)
     }
 
     /// The same with a board that boots for the first time, in a folder that is emptied first, and the page on this port, 0
@@ -82,18 +75,11 @@ impl Site {
         change: impl FnOnce(&mut BoardOptions),
     ) -> Result<Self> {
         let disk = lab.disk()?;
-        let operator = Operator::login(&lab.programs.cli, &folder.join("operator"), &server)?;
         let mut options = BoardOptions::new(&lab.board, &disk, folder.join("board"));
         change(&mut options);
         let board = Board::start(&options)?;
         first_boot(&board)?;
-        Ok(Self {
-            board,
-            server,
-            operator,
-            device: String::new(),
-            folder: folder.to_owned(),
-        })
+        Self::put_together(lab, folder, server, board)
     }
 
     /// As [`Site::unpaired`], then paired and online.
@@ -183,6 +169,16 @@ impl Site {
                 Ok(Some(()))
             },
         )
+    }
+
+    fn put_together(lab: &Lab, folder: &Path, server: Server, board: Board) -> Result<Self> {
+        Ok(Self {
+            operator: Operator::login(&lab.programs.cli, &folder.join("operator"), &server)?,
+            board,
+            server,
+            device: String::new(),
+            folder: folder.to_owned(),
+        })
     }
 }
 
