@@ -124,7 +124,22 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.writer.run(job).await
+        self.write_then(job, |value| value).await
+    }
+
+    /// The same, and `apply` turns what the job found out into the answer. It runs on the thread that writes, right after the commit,
+    /// in the order of commits, also when the future was dropped: what memory knows changes there. It must not block.
+    pub async fn write_then<T, U, E>(
+        &self,
+        job: impl FnOnce(&Tx) -> Result<T, E> + Send + 'static,
+        apply: impl FnOnce(T) -> U + Send + 'static,
+    ) -> Result<U, E>
+    where
+        T: Send + 'static,
+        U: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.writer.run(job, apply).await
     }
 
     /// Runs `job` on a snapshot of what is committed. What it tries to write is an error.

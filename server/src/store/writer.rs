@@ -1,4 +1,7 @@
 //! The one thread that writes. Jobs that wait are committed together: one fsync for many acknowledgements.
+//!
+//! The same thread applies what follows from each job, after the commit and before the next job runs. Memory therefore
+//! changes in the order in which the database did, whichever task wakes up first.
 
 use std::thread;
 
@@ -20,14 +23,15 @@ trait Job: Send {
     /// Does the work; whether to keep it.
     fn run(&mut self, tx: &Tx) -> bool;
 
-    /// Answers the one who waits.
+    /// Applies what follows from the work if it was committed, and answers the one who waits.
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
-struct Typed<F, T, E> {
+struct Typed<F, A, T, U, E> {
     job: Option<F>,
+    apply: A,
     outcome: Option<Result<T, E>>,
-    reply: oneshot::Sender<Result<T, E>>,
+    reply: oneshot::Sender<Result<U, E>>,
 }
 
 // === impl Writer ===
@@ -42,15 +46,18 @@ impl Writer {
         Ok(Self(sender))
     }
 
-    pub(super) async fn run<T, E, F>(&self, job: F) -> Result<T, E>
+    pub(super) async fn run<T, U, E, F, A>(&self, job: F, apply: A) -> Result<U, E>
     where
         F: FnOnce(&Tx) -> Result<T, E> + Send + 'static,
+        A: FnOnce(T) -> U + Send + 'static,
         T: Send + 'static,
+        U: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let job = Typed {
             job: Some(job),
+            apply,
             outcome: None,
             reply,
         };
@@ -103,10 +110,12 @@ fn run_batch(tx: &Tx, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
 
 // === impl Typed ===
 
-impl<F, T, E> Job for Typed<F, T, E>
+impl<F, A, T, U, E> Job for Typed<F, A, T, U, E>
 where
     F: FnOnce(&Tx) -> Result<T, E> + Send,
+    A: FnOnce(T) -> U + Send,
     T: Send,
+    U: Send,
     E: From<StoreError> + Send,
 {
     fn run(&mut self, tx: &Tx) -> bool {
@@ -118,11 +127,76 @@ where
         let outcome = match (committed, self.outcome) {
             // What a job found out and gave as an error stands, whatever became of the others' work.
             (_, Some(Err(error))) => Err(error),
-            (Ok(()), Some(Ok(value))) => Ok(value),
+            (Ok(()), Some(Ok(value))) => Ok((self.apply)(value)),
             (Err(error), _) => Err(error.into()),
             (Ok(()), None) => Err(StoreError::Closed.into()),
         };
         // Nobody waits any more when the device has gone: the work is committed all the same.
         let _ = self.reply.send(outcome);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::future::join_all;
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    fn writer() -> Writer {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch("CREATE TABLE numbers (number INTEGER PRIMARY KEY)")
+            .unwrap();
+        Writer::start(connection).unwrap()
+    }
+
+    fn insert(tx: &Tx, number: usize) -> Result<usize, StoreError> {
+        tx.0.prepare_cached("INSERT INTO numbers VALUES (?)")?
+            .execute([number])?;
+        Ok(number)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_follows_is_applied_in_the_order_of_commits() {
+        let (writer, applied) = (writer(), Arc::new(Mutex::new(Vec::new())));
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let tasks = (0..500).map(|number| {
+            let (writer, applied, order) = (writer.clone(), Arc::clone(&applied), Arc::clone(&order));
+            tokio::spawn(async move {
+                let seen = Arc::clone(&applied);
+                let job = move |tx: &Tx| {
+                    order.lock().push(number);
+                    insert(tx, number)
+                };
+                let apply = move |number| applied.lock().push(number);
+                writer.run(job, apply).await.unwrap();
+                assert!(seen.lock().contains(&number), "before the caller is answered");
+            })
+        });
+        for task in join_all(tasks).await {
+            task.unwrap();
+        }
+        assert_eq!(*applied.lock(), *order.lock());
+    }
+
+    #[tokio::test]
+    async fn what_follows_does_not_need_the_caller_and_does_need_the_commit() {
+        let (writer, applied) = (writer(), Arc::new(Mutex::new(Vec::new())));
+        let apply = || {
+            let applied = Arc::clone(&applied);
+            move |number| applied.lock().push(number)
+        };
+        {
+            // Polled once: the job is in the queue, and then nobody waits for it.
+            let mut abandoned = Box::pin(writer.run(|tx| insert(tx, 1), apply()));
+            assert!(futures_util::poll!(&mut abandoned).is_pending());
+        }
+        let repeated = writer.run(|tx| insert(tx, 1), apply()).await;
+        assert!(repeated.is_err());
+        writer.run(|tx| insert(tx, 2), apply()).await.unwrap();
+        assert_eq!(*applied.lock(), [1, 2]);
     }
 }
