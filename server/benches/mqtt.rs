@@ -22,8 +22,6 @@ use homeport_protocol::{DeviceId, Record, Sequenced, senml::Pack};
 use homeport_server::{
     bundle::Bundles,
     ca::{Authority, CertificateRequest},
-    est::{Enrolment as _, Issued},
-    fleet::{Addresses, Fleet},
     mqtt::Registry,
     store::{Store, StoreError},
 };
@@ -109,15 +107,6 @@ async fn main() {
 async fn pair(directory: &Path) -> Vec<Device> {
     let authority = Authority::open(directory).unwrap();
     let store = Store::open(directory).unwrap();
-    let addresses = Addresses {
-        https_authority: "localhost".into(),
-        mqtt_authority: "localhost".into(),
-        ca_fingerprint: authority.fingerprint(),
-    };
-    let bundles = Bundles::open(directory, 0).unwrap();
-    let fleet = Fleet::load(store.clone(), bundles, Registry::new(), addresses)
-        .await
-        .unwrap();
     let key = rcgen::KeyPair::generate().unwrap();
     let request = rcgen::CertificateParams::default()
         .serialize_request(&key)
@@ -127,21 +116,15 @@ async fn pair(directory: &Path) -> Vec<Device> {
         let id: DeviceId = format!("bench-{number}").parse().unwrap();
         let now = time::OffsetDateTime::now_utc();
         let certificate = authority.issue_device(&request, &id, now).unwrap();
-        let issued = Issued {
-            certificate: certificate.fingerprint,
-            serial: certificate.serial,
-            expires_ms: certificate.expires_ms,
-        };
-        let (store, fleet, key) = (&store, &fleet, key.serialize_der());
-        let config = client_config(&authority, certificate.der, key);
+        let config = client_config(&authority, certificate.der.clone(), key.serialize_der());
+        let store = &store;
         async move {
             let name = id.clone();
             let inserted = store.write(move |tx| {
                 tx.insert_device(0, name.as_str(), name.as_str(), None)?;
-                Ok::<_, StoreError>(())
+                tx.insert_certificate(0, name.as_str(), &certificate, None)
             });
             inserted.await.unwrap();
-            fleet.record(&id, &issued, None).await.unwrap();
             Device { id, config }
         }
     });

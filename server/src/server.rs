@@ -140,12 +140,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
     tasks.spawn(mqtt::serve(
         mqtt_listener,
         mqtt_tls,
-        fleet,
+        fleet.clone(),
         registry,
         shutdown.clone(),
     ));
     tasks.spawn(certificate.keep_fresh(shutdown.clone()));
-    tasks.spawn(prune(store.clone(), config.retention_days, shutdown.clone()));
+    tasks.spawn(prune(
+        store.clone(),
+        fleet,
+        config.retention_days,
+        shutdown.clone(),
+    ));
     tasks.close();
 
     let ended = tokio::select! {
@@ -183,13 +188,16 @@ fn announce(listening: &Listening, path: &Path) -> Result<(), ServerError> {
 }
 
 /// Removes what is too old, in steps so small that nobody waits for them.
-async fn prune(store: Store, retention_days: u32, shutdown: CancellationToken) {
+async fn prune(store: Store, fleet: Fleet, retention_days: u32, shutdown: CancellationToken) {
     let mut next = tokio::time::interval(PRUNE_INTERVAL);
     next.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = next.tick() => {}
+        }
+        if let Err(error) = fleet.prune_certificates().await {
+            tracing::warn!(%error, "cannot forget old certificates");
         }
         if let Err(error) = prune_once(&store, retention_days, &shutdown).await {
             tracing::warn!(%error, "cannot remove old telemetry");

@@ -93,7 +93,7 @@ pub struct Authority {
 }
 
 /// A certificate for a device.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceCertificate {
     /// DER form.
     pub der: CertificateDer<'static>,

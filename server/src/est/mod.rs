@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 
 use self::limiter::Limiter;
 use crate::{
-    ca::{Authority, CertificateRequest, MAX_REQUEST, RequestError},
+    ca::{Authority, CaError, CertificateRequest, DeviceCertificate, MAX_REQUEST, RequestError},
     https::Peer,
     mqtt::Fingerprint,
 };
@@ -41,63 +41,60 @@ pub struct Hints {
     pub peer: IpAddr,
 }
 
-/// A certificate that was signed and not handed out yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Issued {
-    /// SHA-256 of its DER form.
-    pub certificate: Fingerprint,
-    /// Serial number, lower-case hex.
-    pub serial: String,
-    /// End of its life, milliseconds since 1970-01-01T00:00:00Z.
-    pub expires_ms: i64,
-}
-
-/// Why a token buys nothing.
+/// Why a device gets no certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RedeemError {
+pub enum IssueError {
     /// No token has this secret.
     #[error("unknown")]
     Unknown,
-    /// It was redeemed before.
+    /// The token was redeemed before.
     #[error("used")]
     Used,
-    /// Its time is over, or it was revoked.
+    /// The token's time is over, or it was revoked.
     #[error("expired")]
     Expired,
-    /// It could not be checked; the token is as good as before.
+    /// The certificate that a renewal was asked with is revoked, expired or unknown.
+    #[error("the certificate is not active")]
+    NotActive,
+    /// The device got too many certificates; it may ask again after this time.
+    #[error("too many certificates")]
+    Limited(Duration),
+    /// The certificate could not be signed; nothing has changed.
+    #[error("{0}")]
+    Sign(String),
+    /// The database could not be asked or written; nothing has changed.
     #[error("{0}")]
     Unavailable(String),
 }
 
-/// The fleet could not record a certificate.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot record the certificate: {0}")]
-pub struct RecordError(pub String);
+/// Signs a certificate for a device.
+pub trait Sign: FnOnce(&DeviceId) -> Result<DeviceCertificate, CaError> + Send + 'static {}
 
-/// What enrolment asks of the fleet.
+impl<F: FnOnce(&DeviceId) -> Result<DeviceCertificate, CaError> + Send + 'static> Sign for F {}
+
+/// What EST asks of the fleet. Both requests are one transaction: it asks whether the device may have a certificate, has it signed, and
+/// makes it active. They resolve after the commit.
 pub trait Enrolment: Clone + Send + Sync + 'static {
-    /// Uses up the token with this secret and names the device that it is for. Resolves after one transaction that did both is
-    /// committed: of any number of concurrent calls with different keys, one is `Ok`. Called before anything is signed.
+    /// Uses up the token with this secret for a certificate of the device that it is for. Of any number of concurrent calls with different
+    /// keys, one is `Ok`. All other certificates of the device are revoked.
     ///
     /// `key` is the SHA-256 of the public key whose owner asks. The same key may ask again until its device has connected: the
     /// answer may have been lost on its way.
-    fn redeem(
+    fn enrol(
         &self,
         secret: &[u8],
         key: &[u8; 32],
         hints: &Hints,
-    ) -> impl Future<Output = Result<DeviceId, RedeemError>> + Send;
+        sign: impl Sign,
+    ) -> impl Future<Output = Result<(DeviceId, DeviceCertificate), IssueError>> + Send;
 
-    /// Makes a certificate active. Resolves after the commit; called before the device sees the certificate.
-    ///
-    /// `replaces` is the certificate that a renewal was asked with: it stays active until the new one is first used, so that a device
-    /// which loses the answer is not locked out. Without it (first enrolment, pairing again) all others of the device are revoked.
-    fn record(
+    /// Gives the holder of `certificate` a new one. The old one stays active until the new one is first used, so that a device which loses
+    /// the answer is not locked out.
+    fn renew(
         &self,
-        device: &DeviceId,
-        issued: &Issued,
-        replaces: Option<&Fingerprint>,
-    ) -> impl Future<Output = Result<(), RecordError>> + Send;
+        certificate: &Fingerprint,
+        sign: impl Sign,
+    ) -> impl Future<Output = Result<(DeviceId, DeviceCertificate), IssueError>> + Send;
 
     /// Whose certificate this is. Active certificates only; from memory.
     fn identify(&self, certificate: &Fingerprint) -> Option<DeviceId>;
@@ -144,7 +141,7 @@ async fn enrol<E: Enrolment>(
     }
     let Some(secret) = pairing_secret(&headers)? else {
         est.limiter.failed(source);
-        return Err(Failure::Token(RedeemError::Unknown));
+        return Err(Failure::Token(IssueError::Unknown));
     };
     // Before the token is used up: a request that cannot be granted should not cost it.
     let request = certificate_request(&body)?;
@@ -153,17 +150,19 @@ async fn enrol<E: Enrolment>(
         serial: request.serial.clone(),
         peer: source,
     };
-    let device = match est.enrolment.redeem(&secret, &request.key_hash, &hints).await {
-        Ok(device) => device,
-        Err(RedeemError::Unavailable(error)) => return Err(Failure::Unavailable(error)),
+    let (key, sign) = (request.key_hash, est.signer(request));
+    let issued = match est.enrolment.enrol(&secret, &key, &hints, sign).await {
+        Ok(issued) => issued,
         Err(refusal) => {
-            est.limiter.failed(source);
-            tracing::info!(%source, %refusal, "refused a pairing token");
-            return Err(Failure::Token(refusal));
+            if refusal.is_a_bad_token() {
+                est.limiter.failed(source);
+                tracing::info!(%source, %refusal, "refused a pairing token");
+            }
+            return Err(refusal.into());
         }
     };
-    tracing::info!(%source, %device, "paired");
-    est.issue(&request, &device, None).await
+    tracing::info!(%source, device = %issued.0, "paired");
+    answer(&issued)
 }
 
 /// RFC 7030 section 4.2.2, over mutual TLS.
@@ -173,12 +172,18 @@ async fn renew<E: Enrolment>(
     body: Bytes,
 ) -> Result<Response, Failure> {
     let certificate = peer.certificate.ok_or(Failure::NoCertificate)?;
-    let device = est
-        .enrolment
+    // Spares the database; the transaction asks again.
+    est.enrolment
         .identify(&certificate)
         .ok_or(Failure::NoCertificate)?;
-    let request = certificate_request(&body)?;
-    est.issue(&request, &device, Some(&certificate)).await
+    let sign = est.signer(certificate_request(&body)?);
+    answer(&est.enrolment.renew(&certificate, sign).await?)
+}
+
+fn answer((device, certificate): &(DeviceId, DeviceCertificate)) -> Result<Response, Failure> {
+    let body = message::certs_only(&certificate.der).map_err(|error| Failure::Internal(error.to_string()))?;
+    tracing::info!(%device, serial = %certificate.serial, "signed a device certificate");
+    Ok(pkcs7("application/pkcs7-mime; smime-type=certs-only", body))
 }
 
 /// The secret of HTTP Basic authentication (RFC 7617); `None` if what is there cannot be a token's.
@@ -218,10 +223,11 @@ fn pkcs7(content_type: &'static str, body: String) -> Response {
 /// Why a request gets no certificate.
 enum Failure {
     NoToken,
-    Token(RedeemError),
+    Token(IssueError),
     NoCertificate,
     Request(RequestError),
     Limited(Duration),
+    TooMany(Duration),
     Unavailable(String),
     Internal(String),
 }
@@ -229,33 +235,33 @@ enum Failure {
 // === impl Est ===
 
 impl<E: Enrolment> Est<E> {
-    async fn issue(
-        &self,
-        request: &CertificateRequest,
-        device: &DeviceId,
-        replaces: Option<&Fingerprint>,
-    ) -> Result<Response, Failure> {
-        let certificate = self
-            .authority
-            .issue_device(request, device, OffsetDateTime::now_utc())
-            .map_err(|error| Failure::Internal(error.to_string()))?;
-        let body =
-            message::certs_only(&certificate.der).map_err(|error| Failure::Internal(error.to_string()))?;
-        let issued = Issued {
-            certificate: certificate.fingerprint,
-            serial: certificate.serial,
-            expires_ms: certificate.expires_ms,
-        };
-        self.enrolment
-            .record(device, &issued, replaces)
-            .await
-            .map_err(|error| Failure::Unavailable(error.to_string()))?;
-        tracing::info!(%device, serial = %issued.serial, "signed a device certificate");
-        Ok(pkcs7("application/pkcs7-mime; smime-type=certs-only", body))
+    fn signer(&self, request: CertificateRequest) -> impl Sign + use<E> {
+        let authority = Arc::clone(&self.authority);
+        move |device: &DeviceId| authority.issue_device(&request, device, OffsetDateTime::now_utc())
+    }
+}
+
+// === impl IssueError ===
+
+impl IssueError {
+    fn is_a_bad_token(&self) -> bool {
+        matches!(self, Self::Unknown | Self::Used | Self::Expired)
     }
 }
 
 // === impl Failure ===
+
+impl From<IssueError> for Failure {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Unknown | IssueError::Used | IssueError::Expired => Self::Token(error),
+            IssueError::NotActive => Self::NoCertificate,
+            IssueError::Limited(wait) => Self::TooMany(wait),
+            IssueError::Sign(error) => Self::Internal(error),
+            IssueError::Unavailable(error) => Self::Unavailable(error),
+        }
+    }
+}
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
@@ -279,6 +285,12 @@ impl IntoResponse for Failure {
                 StatusCode::SERVICE_UNAVAILABLE,
                 retry(wait),
                 "too many failed attempts from this address\n",
+            )
+                .into_response(),
+            Self::TooMany(wait) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                retry(wait),
+                "this device was given too many certificates lately; use the newest one, or try again later\n",
             )
                 .into_response(),
             Self::Unavailable(error) => {

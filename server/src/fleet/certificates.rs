@@ -7,7 +7,8 @@ use parking_lot::RwLock;
 
 use crate::mqtt::Fingerprint;
 
-/// Changed only after the database was: a certificate that is here has a row.
+/// Changed only by effects, in the order of commits: what is here is what the database says, a moment later. A transaction that relies on
+/// a certificate asks the database again.
 #[derive(Debug)]
 pub(super) struct Certificates(RwLock<HashMap<Fingerprint, DeviceId>>);
 

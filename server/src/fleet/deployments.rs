@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use homeport_api::{Deployment, DeviceProgress, NewDeployment, Target, Why};
 use homeport_protocol::{
-    Command, DeploymentState, DeviceId, FailureCode,
+    Command, DeploymentState, FailureCode,
     command::{Cancel, Deploy},
     limits,
     report::DeploymentReport,
 };
 
-use super::{Fleet, FleetError, Inner, transition};
+use super::{
+    Fleet, FleetError, Inner,
+    effects::{Effect, Effects},
+    transition,
+};
 use crate::{
     now_ms,
     store::{StoreError, Transition, Tx},
@@ -43,10 +47,8 @@ impl Fleet {
     /// Has devices install a bundle. Those that are not connected are told when they come back.
     pub async fn deploy(&self, actor: String, new: NewDeployment) -> Result<Deployment, FleetError> {
         let inner = Arc::clone(&self.0);
-        let (deployment, commands) = self
-            .0
-            .store
-            .write(move |tx| {
+        let deployment = self
+            .change(move |tx, effects| {
                 let now_ms = now_ms();
                 let bundle = tx
                     .bundle(&new.bundle)?
@@ -63,10 +65,11 @@ impl Fleet {
                         commands.extend(pending(tx, device)?.map(|command| (device.clone(), command)));
                     }
                 }
-                Ok::<_, FleetError>((find(tx, id)?, commands))
+                let deployment = find(tx, id)?;
+                announce(effects, &deployment, commands);
+                Ok::<_, FleetError>(deployment)
             })
             .await?;
-        self.0.announce(&deployment, commands);
         Ok(self.0.complete_deployment(deployment))
     }
 
@@ -74,10 +77,8 @@ impl Fleet {
     ///
     /// A device that may know of it is asked, and its answer settles it; for one that was never told, it is settled now.
     pub async fn cancel(&self, actor: String, id: u64) -> Result<Deployment, FleetError> {
-        let (deployment, commands) = self
-            .0
-            .store
-            .write(move |tx| {
+        let deployment = self
+            .change(move |tx, effects| {
                 let deployment = find(tx, id)?;
                 if deployment.finished {
                     return Err(FleetError::Conflict {
@@ -103,10 +104,11 @@ impl Fleet {
                     });
                 }
                 tx.audit(now_ms(), &actor, "deployment.cancel", &id.to_string(), "")?;
-                Ok((find(tx, id)?, commands))
+                let deployment = find(tx, id)?;
+                announce(effects, &deployment, commands);
+                Ok(deployment)
             })
             .await?;
-        self.0.announce(&deployment, commands);
         Ok(self.0.complete_deployment(deployment))
     }
 }
@@ -272,6 +274,18 @@ fn cancel_on(tx: &Tx, deployment: u64, device: &str, actor: &str) -> Result<Opti
     Ok(None)
 }
 
+fn announce(effects: &mut Effects, deployment: &Deployment, commands: Vec<(String, Command)>) {
+    for (device, command) in commands {
+        // What is in the database is a device id.
+        if let Ok(device) = device.parse() {
+            effects.push(Effect::Deliver(device, command));
+        }
+    }
+    for device in &deployment.devices {
+        effects.push(Effect::Update(Box::new(device.clone())));
+    }
+}
+
 // === impl Inner ===
 
 impl Inner {
@@ -280,17 +294,5 @@ impl Inner {
             self.live.complete_update(&device.device, &mut device.update);
         }
         deployment
-    }
-
-    fn announce(&self, deployment: &Deployment, commands: Vec<(String, Command)>) {
-        for (device, command) in commands {
-            // What is in the database is a device id. Whoever is not connected is told after it comes back.
-            if let Ok(device) = device.parse::<DeviceId>() {
-                let _ = self.registry.send(&device, &command);
-            }
-        }
-        for device in &deployment.devices {
-            self.publish_update(device.clone());
-        }
     }
 }

@@ -3,8 +3,14 @@
 use homeport_api::{AuditEntry, Device, DeviceUpdate, Event, Series};
 use homeport_protocol::DeviceId;
 
-use super::{Fleet, FleetError};
-use crate::{now_ms, store::Range};
+use super::{
+    Fleet, FleetError,
+    effects::{Effect, Effects},
+};
+use crate::{
+    now_ms,
+    store::{Range, StoreError, Tx},
+};
 
 /// Longest name of a device, in characters.
 const MAX_NAME: usize = 128;
@@ -66,47 +72,38 @@ impl Fleet {
         .await
     }
 
-    /// Revokes a device's certificates: its connection drops at once, and it cannot come back until it is paired again.
+    /// Revokes a device's certificates and the pairing tokens that could replace them: its connection drops at once, and it cannot come
+    /// back until it is paired again with a token that is made from now on.
     pub async fn revoke_device(&self, actor: String, id: String) -> Result<Device, FleetError> {
-        let device_id = id.clone();
-        let (revoked, device) = self
-            .0
-            .store
-            .write(move |tx| {
+        let device = self
+            .change(move |tx, effects| {
                 if !tx.has_device(&id)? {
                     return Err(FleetError::no_device(&id));
                 }
-                let revoked = tx.revoke_certificates(now_ms(), &id, None)?;
-                tx.audit(now_ms(), &actor, "device.revoke", &id, "")?;
+                let now_ms = now_ms();
+                shut_out(tx, effects, now_ms, &id)?;
+                tx.audit(now_ms, &actor, "device.revoke", &id, "")?;
                 let device = tx.device(&id)?.ok_or_else(|| FleetError::no_device(&id))?;
-                Ok((revoked, device))
+                effects.device(Some(device.clone()));
+                Ok(device)
             })
             .await?;
-        self.0.certificates.remove(&revoked);
-        self.drop_connection(&device_id);
-        self.0.publish_device(device.clone());
         Ok(self.0.complete(device))
     }
 
     /// Removes a device and all that is known about it.
     pub async fn delete_device(&self, actor: String, id: String) -> Result<(), FleetError> {
-        let device_id = id.clone();
-        let revoked = self
-            .0
-            .store
-            .write(move |tx| {
-                let device = tx.device(&id)?.ok_or_else(|| FleetError::no_device(&id))?;
-                let revoked = tx.revoke_certificates(now_ms(), &id, None)?;
-                tx.delete_device(&id)?;
-                tx.audit(now_ms(), &actor, "device.delete", &id, &device.name)?;
-                Ok::<_, FleetError>(revoked)
-            })
-            .await?;
-        self.0.certificates.remove(&revoked);
-        self.drop_connection(&device_id);
-        self.0.live.forget(&device_id);
-        self.0.events.publish(&Event::DeviceRemoved { id: device_id });
-        Ok(())
+        self.change(move |tx, effects| {
+            let device = tx.device(&id)?.ok_or_else(|| FleetError::no_device(&id))?;
+            let now_ms = now_ms();
+            let device_id = shut_out(tx, effects, now_ms, &id)?;
+            tx.delete_device(&id)?;
+            tx.audit(now_ms, &actor, "device.delete", &id, &device.name)?;
+            effects.push(Effect::Forget(device_id));
+            effects.push(Effect::Publish(Event::DeviceRemoved { id }));
+            Ok(())
+        })
+        .await
     }
 
     /// Telemetry of a device.
@@ -153,27 +150,31 @@ impl Fleet {
     async fn change_device(
         &self,
         id: String,
-        change: impl FnOnce(&crate::store::Tx, &str) -> Result<(), FleetError> + Send + 'static,
+        change: impl FnOnce(&Tx, &str) -> Result<(), FleetError> + Send + 'static,
     ) -> Result<Device, FleetError> {
         let device = self
-            .0
-            .store
-            .write(move |tx| {
+            .change(move |tx, effects| {
                 if !tx.has_device(&id)? {
                     return Err(FleetError::no_device(&id));
                 }
                 change(tx, &id)?;
-                tx.device(&id)?.ok_or_else(|| FleetError::no_device(&id))
+                let device = tx.device(&id)?.ok_or_else(|| FleetError::no_device(&id))?;
+                effects.device(Some(device.clone()));
+                Ok(device)
             })
             .await?;
-        self.0.publish_device(device.clone());
         Ok(self.0.complete(device))
     }
+}
 
-    fn drop_connection(&self, id: &str) {
-        // What is in the database is a device id.
-        if let Ok(id) = id.parse::<DeviceId>() {
-            self.0.registry.disconnect(&id);
-        }
-    }
+/// Takes back all that lets a device in: its certificates, and the tokens that would give it new ones.
+fn shut_out(tx: &Tx, effects: &mut Effects, now_ms: i64, id: &str) -> Result<DeviceId, StoreError> {
+    let device: DeviceId = id
+        .parse()
+        .map_err(|_| StoreError::Corrupt(format!("{id} is no device id")))?;
+    effects.push(Effect::Deactivate(tx.revoke_certificates(now_ms, id, None)?));
+    tx.revoke_tokens_for(id)?;
+    tx.forget_token_keys(id)?;
+    effects.push(Effect::Disconnect(device.clone()));
+    Ok(device)
 }

@@ -1,10 +1,19 @@
 //! Devices get their certificates.
+//!
+//! Each is decided, signed and made active in one transaction: whatever takes the permission back comes before or after it, never
+//! in between.
+
+use std::time::Duration;
 
 use homeport_protocol::DeviceId;
 
-use super::Fleet;
+use super::{
+    Fleet,
+    effects::{Effect, Effects},
+};
 use crate::{
-    est::{Enrolment, Hints, Issued, RecordError, RedeemError},
+    ca::{CaError, DeviceCertificate},
+    est::{Enrolment, Hints, IssueError, Sign},
     mqtt::Fingerprint,
     now_ms, random, sha256,
     store::{StoreError, Tx},
@@ -13,53 +22,78 @@ use crate::{
 /// Random bytes in a device's id: 16 characters.
 const ID_LEN: usize = 10;
 
+/// Certificates that one device gets within [`ISSUE_WINDOW`] without a new pairing token. A renewal takes one; answers may be lost.
+const MAX_ISSUED: u32 = 10;
+
+/// The time that [`MAX_ISSUED`] counts.
+const ISSUE_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Renewed certificates of a device that may wait for their first use. An older one was in an answer that was lost.
+const MAX_UNUSED: u32 = 3;
+
+/// How long a certificate that was revoked or has expired is remembered, in milliseconds.
+const CERTIFICATE_MEMORY: i64 = 90 * 24 * 60 * 60 * 1000;
+
+/// Certificates that are forgotten in one transaction.
+const FORGET_STEP: u32 = 1000;
+
 // === impl Fleet ===
 
+impl Fleet {
+    /// Forgets certificates that are over, some at a time.
+    pub(crate) async fn prune_certificates(&self) -> Result<(), StoreError> {
+        self.change(|tx, effects| {
+            let gone = tx.prune_certificates(now_ms() - CERTIFICATE_MEMORY, FORGET_STEP)?;
+            effects.push(Effect::Deactivate(gone));
+            Ok(())
+        })
+        .await
+    }
+}
+
 impl Enrolment for Fleet {
-    async fn redeem(&self, secret: &[u8], key: &[u8; 32], hints: &Hints) -> Result<DeviceId, RedeemError> {
+    async fn enrol(
+        &self,
+        secret: &[u8],
+        key: &[u8; 32],
+        hints: &Hints,
+        sign: impl Sign,
+    ) -> Result<(DeviceId, DeviceCertificate), IssueError> {
         let (hash, key, hints) = (sha256(secret), *key, hints.clone());
-        self.0
-            .store
-            .write(move |tx| redeem(tx, &hash, &key, &hints))
-            .await
+        self.change(move |tx, effects| {
+            let now_ms = now_ms();
+            let device = redeem(tx, now_ms, &hash, &key, &hints)?;
+            let certificate = sign(&device)?;
+            let revoked = tx.revoke_certificates(now_ms, device.as_str(), None)?;
+            if !revoked.is_empty() {
+                effects.push(Effect::Deactivate(revoked));
+                effects.push(Effect::Disconnect(device.clone()));
+            }
+            record(tx, effects, now_ms, &device, &certificate, None)?;
+            Ok((device, certificate))
+        })
+        .await
     }
 
-    async fn record(
+    async fn renew(
         &self,
-        device: &DeviceId,
-        issued: &Issued,
-        replaces: Option<&Fingerprint>,
-    ) -> Result<(), RecordError> {
-        let (id, certificate, replaces) = (device.clone(), issued.clone(), replaces.copied());
-        let (revoked, row) = self
-            .0
-            .store
-            .write(move |tx| {
-                let (now_ms, id) = (now_ms(), id.as_str());
-                let revoked = match replaces {
-                    Some(_) => Vec::new(),
-                    None => tx.revoke_certificates(now_ms, id, None)?,
-                };
-                tx.insert_certificate(now_ms, id, &certificate, replaces.as_ref())?;
-                let action = if replaces.is_some() {
-                    "device.renew"
-                } else {
-                    "device.pair"
-                };
-                tx.audit(now_ms, &format!("device:{id}"), action, id, &certificate.serial)?;
-                Ok::<_, StoreError>((revoked, tx.device(id)?))
-            })
-            .await
-            .map_err(|error| RecordError(error.to_string()))?;
-        self.0.certificates.insert(issued.certificate, device.clone());
-        if !revoked.is_empty() {
-            self.0.certificates.remove(&revoked);
-            self.0.registry.disconnect(device);
-        }
-        if let Some(row) = row {
-            self.0.publish_device(row);
-        }
-        Ok(())
+        certificate: &Fingerprint,
+        sign: impl Sign,
+    ) -> Result<(DeviceId, DeviceCertificate), IssueError> {
+        let asked_with = *certificate;
+        self.change(move |tx, effects| {
+            let now_ms = now_ms();
+            let device = tx
+                .certificate_holder(now_ms, &asked_with)?
+                .ok_or(IssueError::NotActive)?;
+            check_rate(tx, now_ms, &device)?;
+            let certificate = sign(&device)?;
+            let superseded = tx.revoke_unused(now_ms, device.as_str(), &asked_with, MAX_UNUSED - 1)?;
+            effects.push(Effect::Deactivate(superseded));
+            record(tx, effects, now_ms, &device, &certificate, Some(&asked_with))?;
+            Ok((device, certificate))
+        })
+        .await
     }
 
     fn identify(&self, certificate: &Fingerprint) -> Option<DeviceId> {
@@ -67,23 +101,33 @@ impl Enrolment for Fleet {
     }
 }
 
-fn redeem(tx: &Tx, hash: &[u8; 32], key: &[u8; 32], hints: &Hints) -> Result<DeviceId, RedeemError> {
-    let now_ms = now_ms();
-    let token = tx.token(hash)?.ok_or(RedeemError::Unknown)?;
+/// Whom the token is for. From now on it is used.
+fn redeem(
+    tx: &Tx,
+    now_ms: i64,
+    hash: &[u8; 32],
+    key: &[u8; 32],
+    hints: &Hints,
+) -> Result<DeviceId, IssueError> {
+    let token = tx.token(hash)?.ok_or(IssueError::Unknown)?;
     if let Some(id) = &token.info.used_by {
-        let device = tx.device(id)?.ok_or(RedeemError::Used)?;
+        let device = tx.device(id)?.ok_or(IssueError::Used)?;
         let connected = device.last_seen_ms.is_some_and(|at_ms| at_ms >= device.paired_ms);
         if token.used_key != Some(*key) || connected || device.revoked {
-            return Err(RedeemError::Used);
+            return Err(IssueError::Used);
         }
     }
     if token.revoked || token.info.expires_ms <= now_ms {
-        return Err(RedeemError::Expired);
+        return Err(IssueError::Expired);
     }
     if let Some(id) = token.info.used_by {
-        return Ok(device_id(&id)?);
+        let id = device_id(&id)?;
+        check_rate(tx, now_ms, &id)?;
+        return Ok(id);
     }
     let id = if let Some(id) = token.device {
+        // An older token must not give an older key another certificate, now that the device counts as new.
+        tx.forget_token_keys(&id)?;
         tx.set_paired(&id, now_ms)?;
         device_id(&id)?
     } else {
@@ -95,6 +139,42 @@ fn redeem(tx: &Tx, hash: &[u8; 32], key: &[u8; 32], hints: &Hints) -> Result<Dev
     };
     tx.use_token(token.info.id, id.as_str(), key)?;
     Ok(id)
+}
+
+/// One device cannot have the server sign and store without end.
+fn check_rate(tx: &Tx, now_ms: i64, device: &DeviceId) -> Result<(), IssueError> {
+    let window_ms = i64::try_from(ISSUE_WINDOW.as_millis()).unwrap_or(i64::MAX);
+    let (count, oldest_ms) = tx.certificates_since(device.as_str(), now_ms - window_ms)?;
+    if count < MAX_ISSUED {
+        return Ok(());
+    }
+    let wait_ms = u64::try_from(oldest_ms + window_ms - now_ms).unwrap_or_default();
+    Err(IssueError::Limited(
+        Duration::from_millis(wait_ms).min(ISSUE_WINDOW),
+    ))
+}
+
+fn record(
+    tx: &Tx,
+    effects: &mut Effects,
+    now_ms: i64,
+    device: &DeviceId,
+    certificate: &DeviceCertificate,
+    replaces: Option<&Fingerprint>,
+) -> Result<(), StoreError> {
+    let (id, action) = (
+        device.as_str(),
+        if replaces.is_some() {
+            "device.renew"
+        } else {
+            "device.pair"
+        },
+    );
+    tx.insert_certificate(now_ms, id, certificate, replaces)?;
+    tx.audit(now_ms, &format!("device:{id}"), action, id, &certificate.serial)?;
+    effects.push(Effect::Activate(certificate.fingerprint, device.clone()));
+    effects.device(tx.device(id)?);
+    Ok(())
 }
 
 /// Base32 (RFC 4648) in lower case: safe wherever a device id goes.
@@ -115,11 +195,17 @@ fn device_id(id: &str) -> Result<DeviceId, StoreError> {
         .map_err(|_| StoreError::Corrupt(format!("{id} is no device id")))
 }
 
-// === impl RedeemError ===
+// === impl IssueError ===
 
-impl From<StoreError> for RedeemError {
+impl From<StoreError> for IssueError {
     fn from(error: StoreError) -> Self {
         Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<CaError> for IssueError {
+    fn from(error: CaError) -> Self {
+        Self::Sign(error.to_string())
     }
 }
 

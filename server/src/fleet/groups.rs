@@ -1,6 +1,6 @@
 //! Groups of devices.
 
-use homeport_api::{Device, Group};
+use homeport_api::Group;
 
 use super::{Fleet, FleetError};
 use crate::{
@@ -58,22 +58,16 @@ impl Fleet {
 
     /// Removes a group; its devices stay.
     pub async fn delete_group(&self, actor: String, name: String) -> Result<(), FleetError> {
-        let devices = self
-            .0
-            .store
-            .write(move |tx| {
-                let group = tx.group(&name)?.ok_or_else(|| FleetError::no_group(&name))?;
-                tx.delete_group(&name)?;
-                tx.audit(now_ms(), &actor, "group.delete", &name, "")?;
-                let devices: Result<Vec<_>, StoreError> =
-                    group.devices.iter().map(|id| tx.device(id)).collect();
-                Ok::<_, FleetError>(devices?)
-            })
-            .await?;
-        for device in devices.into_iter().flatten() {
-            self.0.publish_device(device);
-        }
-        Ok(())
+        self.change(move |tx, effects| {
+            let group = tx.group(&name)?.ok_or_else(|| FleetError::no_group(&name))?;
+            tx.delete_group(&name)?;
+            tx.audit(now_ms(), &actor, "group.delete", &name, "")?;
+            for id in &group.devices {
+                effects.device(tx.device(id)?);
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Puts a device into a group.
@@ -102,21 +96,17 @@ impl Fleet {
         device: String,
         change: impl FnOnce(&Tx, &str, &str) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<(), FleetError> {
-        let device: Device = self
-            .0
-            .store
-            .write(move |tx| {
-                if tx.group(&name)?.is_none() {
-                    return Err(FleetError::no_group(&name));
-                }
-                if !tx.has_device(&device)? {
-                    return Err(FleetError::no_device(&device));
-                }
-                change(tx, &name, &device)?;
-                tx.device(&device)?.ok_or_else(|| FleetError::no_device(&device))
-            })
-            .await?;
-        self.0.publish_device(device);
-        Ok(())
+        self.change(move |tx, effects| {
+            if tx.group(&name)?.is_none() {
+                return Err(FleetError::no_group(&name));
+            }
+            if !tx.has_device(&device)? {
+                return Err(FleetError::no_device(&device));
+            }
+            change(tx, &name, &device)?;
+            effects.device(tx.device(&device)?);
+            Ok(())
+        })
+        .await
     }
 }

@@ -12,7 +12,7 @@ use homeport_protocol::{
     topic::Channel,
 };
 
-use super::{Fleet, deployments};
+use super::{Fleet, deployments, effects::Effect};
 use crate::{
     mqtt::{Fingerprint, Handler, HandlerError},
     now_ms,
@@ -38,53 +38,55 @@ impl Handler for Fleet {
         self.0.certificates.identify(certificate)
     }
 
-    async fn connected(&self, device: &DeviceId, certificate: &Fingerprint, peer: SocketAddr) {
-        // Revoked between the handshake and now: whoever revoked it did not see this connection yet.
-        if self.0.certificates.identify(certificate).as_ref() != Some(device) {
-            self.0.registry.disconnect(device);
-            return;
-        }
+    async fn connected(&self, device: &DeviceId, certificate: &Fingerprint, peer: SocketAddr) -> bool {
         let now_ms = now_ms();
-        self.0.live.set_online(device, true, now_ms);
         let (id, certificate) = (device.clone(), *certificate);
-        let written = self
-            .0
-            .store
-            .write(move |tx| {
-                let id = id.as_str();
-                let superfluous = tx.certificate_used(now_ms, id, &certificate)?;
-                tx.device_seen(now_ms, id, Some(&peer.ip().to_string()))?;
-                Ok::<_, StoreError>((superfluous, tx.device(id)?))
+        let noted = self
+            .change(move |tx, effects| {
+                // Revoked between the handshake and now: whoever revoked it may not have seen this connection.
+                if tx.certificate_holder(now_ms, &certificate)?.as_ref() != Some(&id) {
+                    return Ok::<_, StoreError>(false);
+                }
+                let superfluous = tx.certificate_used(now_ms, id.as_str(), &certificate)?;
+                tx.device_seen(now_ms, id.as_str(), Some(&peer.ip().to_string()))?;
+                effects.push(Effect::Deactivate(superfluous));
+                let row = tx.device(id.as_str())?;
+                effects.push(Effect::Online(id, true, now_ms));
+                effects.device(row);
+                Ok(true)
             })
             .await;
-        match written {
-            Ok((superfluous, row)) => {
-                self.0.certificates.remove(&superfluous);
-                if let Some(row) = row {
-                    self.0.publish_device(row);
-                }
+        noted.unwrap_or_else(|error| {
+            tracing::warn!(%device, %error, "cannot note that a device came");
+            // What cannot be written now cannot have been revoked now either: memory knows.
+            let active = self.0.certificates.identify(&certificate).as_ref() == Some(device);
+            if active {
+                self.0.live.set_online(device, true, now_ms);
             }
-            Err(error) => tracing::warn!(%device, %error, "cannot note that a device came"),
-        }
+            active
+        })
     }
 
     async fn disconnected(&self, device: &DeviceId) {
         let now_ms = now_ms();
-        self.0.live.set_online(device, false, now_ms);
         let id = device.clone();
-        let written = self
-            .0
-            .store
-            .write(move |tx| {
+        let noted = self
+            .change(move |tx, effects| {
                 tx.device_seen(now_ms, id.as_str(), None)?;
-                tx.device(id.as_str())
+                match tx.device(id.as_str())? {
+                    Some(row) => {
+                        effects.push(Effect::Online(id, false, now_ms));
+                        effects.device(Some(row));
+                    }
+                    // It was deleted, and its connection dropped for that.
+                    None => effects.push(Effect::Forget(id)),
+                }
+                Ok::<_, StoreError>(())
             })
             .await;
-        match written {
-            Ok(Some(row)) => self.0.publish_device(row),
-            // It was deleted, and its connection dropped for that.
-            Ok(None) => self.0.live.forget(device.as_str()),
-            Err(error) => tracing::warn!(%device, %error, "cannot note that a device went"),
+        if let Err(error) = noted {
+            tracing::warn!(%device, %error, "cannot note that a device went");
+            self.0.live.set_online(device, false, now_ms);
         }
     }
 
@@ -126,23 +128,20 @@ impl Handler for Fleet {
         let now_ms = now_ms();
         let position = check_position(&report)?;
         let id = device.clone();
-        let outcome = self
-            .0
-            .store
-            .write(move |tx| {
+        let commands = self
+            .change(move |tx, effects| {
                 let new = is_new(tx, now_ms, id.as_str(), Channel::Report, position)?;
-                take(tx, now_ms, id.as_str(), report.message, new)
+                let outcome = take(tx, now_ms, id.as_str(), report.message, new)?;
+                if let Some(update) = outcome.update {
+                    effects.push(Effect::Settle(id));
+                    effects.push(Effect::Update(Box::new(update)));
+                }
+                effects.device(outcome.device);
+                Ok::<_, HandlerError>(outcome.commands)
             })
             .await?;
         self.0.live.seen(device, now_ms);
-        if let Some(update) = outcome.update {
-            self.0.live.settle(device.as_str());
-            self.0.publish_update(update);
-        }
-        if let Some(row) = outcome.device {
-            self.0.publish_device(row);
-        }
-        Ok(outcome.commands)
+        Ok(commands)
     }
 
     fn progress(&self, device: &DeviceId, progress: Progress) {

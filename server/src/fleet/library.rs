@@ -4,7 +4,7 @@ use homeport_api::{Bundle, Event};
 
 use tokio::task;
 
-use super::{Fleet, FleetError};
+use super::{Fleet, FleetError, effects::Effect};
 use crate::{
     bundle::{Upload, UploadError},
     now_ms,
@@ -50,10 +50,8 @@ impl Fleet {
         let received = task::spawn_blocking(move || upload.finish(expected.as_deref()))
             .await
             .map_err(|_| StoreError::Closed)??;
-        let (bundle, is_new) = self
-            .0
-            .store
-            .write(move |tx| {
+        let added = self
+            .change(move |tx, effects| {
                 let now_ms = now_ms();
                 let is_new = tx.insert_bundle(now_ms, &actor, &received)?;
                 if is_new {
@@ -63,15 +61,15 @@ impl Fleet {
                 let bundle = tx
                     .bundle(&received.id)?
                     .ok_or_else(|| FleetError::no_bundle(&received.id))?;
+                if is_new {
+                    effects.push(Effect::Publish(Event::Bundle {
+                        bundle: Box::new(bundle.clone()),
+                    }));
+                }
                 Ok::<_, FleetError>((bundle, is_new))
             })
             .await?;
-        if is_new {
-            self.0.events.publish(&Event::Bundle {
-                bundle: Box::new(bundle.clone()),
-            });
-        }
-        Ok((bundle, is_new))
+        Ok(added)
     }
 
     /// Removes a bundle. One that a deployment still needs only with `force`: devices that have not fetched it fail.
@@ -96,7 +94,7 @@ impl Fleet {
                 Ok(tx.audit(now_ms(), &actor, "bundle.delete", &bundle, "")?)
             })
             .await?;
-        // After a crash between the two, the file is swept at the next start.
+        // After a crash between the two, the next start names the file in the log.
         self.0
             .bundles
             .remove(&id)

@@ -1,6 +1,6 @@
 //! The fleet: what devices are there, what they may do, what is asked of them.
 //!
-//! Everything that changes goes through here: each method is one transaction, with its audit entry, and tells those who watch.
+//! Everything that changes goes through here: each method is one transaction, with its audit entry and its [`effects`].
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ mod accounts;
 mod certificates;
 mod deployments;
 mod devices;
+mod effects;
 mod enrolment;
 mod events;
 mod groups;

@@ -40,13 +40,13 @@ pub trait Handler: Clone + Send + Sync + 'static {
     /// Whose certificate this is. Active certificates only; from memory, called during every TLS handshake.
     fn identify(&self, certificate: &Fingerprint) -> Option<DeviceId>;
 
-    /// The device has connected with `certificate` from `peer`.
+    /// The device has connected with `certificate` from `peer`. `false`: the certificate is no longer active, and the connection must end.
     fn connected(
         &self,
         device: &DeviceId,
         certificate: &Fingerprint,
         peer: SocketAddr,
-    ) -> impl Future<Output = ()> + Send;
+    ) -> impl Future<Output = bool> + Send;
 
     /// The device's connection has ended, and there is no newer one.
     fn disconnected(&self, device: &DeviceId) -> impl Future<Output = ()> + Send;

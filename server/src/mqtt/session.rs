@@ -68,6 +68,7 @@ type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 enum Outcome {
     Connected,
+    Removed,
     Stored { id: QosPid, commands: Vec<Command> },
     Refused { id: QosPid },
     Unavailable,
@@ -216,8 +217,8 @@ impl<H: Handler> Session<H> {
         let (device, certificate, peer) = (self.device.clone(), self.certificate, self.peer);
         Box::pin(async move {
             let _order = link.presence().lock().await;
-            if registry.is_current(&device, &link) {
-                handler.connected(&device, &certificate, peer).await;
+            if registry.is_current(&device, &link) && !handler.connected(&device, &certificate, peer).await {
+                return Outcome::Removed;
             }
             Outcome::Connected
         })
@@ -352,6 +353,7 @@ impl<H: Handler> Session<H> {
                 self.welcome(out);
                 self.open = true;
             }
+            Outcome::Removed => return Err(Close::Removed),
             Outcome::Stored { id, commands } => {
                 self.acknowledge(id, v5::PubackReasonCode::Success, out);
                 for command in &commands {

@@ -1,10 +1,10 @@
 //! Certificates of devices.
 
 use homeport_protocol::DeviceId;
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
 use super::{StoreError, Tx};
-use crate::{est::Issued, mqtt::Fingerprint};
+use crate::{ca::DeviceCertificate, mqtt::Fingerprint};
 
 // === impl Tx ===
 
@@ -14,7 +14,7 @@ impl Tx {
         &self,
         now_ms: i64,
         device: &str,
-        issued: &Issued,
+        certificate: &DeviceCertificate,
         replaces: Option<&Fingerprint>,
     ) -> Result<(), StoreError> {
         self.0
@@ -22,14 +22,57 @@ impl Tx {
                 "INSERT INTO certificates (hash, device, serial, issued_ms, expires_ms, replaces) VALUES (?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
-                issued.certificate,
+                certificate.fingerprint,
                 device,
-                issued.serial,
+                certificate.serial,
                 now_ms,
-                issued.expires_ms,
+                certificate.expires_ms,
                 replaces
             ])?;
         Ok(())
+    }
+
+    /// Whose certificate this is, if it is neither revoked nor expired.
+    pub fn certificate_holder(
+        &self,
+        now_ms: i64,
+        certificate: &Fingerprint,
+    ) -> Result<Option<DeviceId>, StoreError> {
+        self.0
+            .prepare_cached(
+                "SELECT device FROM certificates WHERE hash = ? AND revoked_ms IS NULL AND expires_ms > ?",
+            )?
+            .query_row(params![certificate, now_ms], |row| row.get(0))
+            .optional()?
+            .map(device_id)
+            .transpose()
+    }
+
+    /// How many certificates the device got after `since_ms`, and when it got the first of them.
+    pub fn certificates_since(&self, device: &str, since_ms: i64) -> Result<(u32, i64), StoreError> {
+        Ok(self
+            .0
+            .prepare_cached(
+                "SELECT count(*), coalesce(min(issued_ms), 0) FROM certificates WHERE device = ? AND issued_ms > ?",
+            )?
+            .query_row(params![device, since_ms], |row| Ok((row.get(0)?, row.get(1)?)))?)
+    }
+
+    /// Revokes renewed certificates that were never used, except `asked_with` and the newest `keep`, and returns which.
+    pub fn revoke_unused(
+        &self,
+        now_ms: i64,
+        device: &str,
+        asked_with: &Fingerprint,
+        keep: u32,
+    ) -> Result<Vec<Fingerprint>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "UPDATE certificates SET revoked_ms = ?1 WHERE hash IN ( \
+                 SELECT hash FROM certificates WHERE device = ?2 AND revoked_ms IS NULL AND replaces IS NOT NULL \
+                 AND hash <> ?3 ORDER BY issued_ms DESC, hash LIMIT -1 OFFSET ?4) RETURNING hash",
+        )?;
+        let rows = statement.query_map(params![now_ms, device, asked_with, keep], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Revokes the device's certificates except `keep`, and returns which.
@@ -73,12 +116,66 @@ impl Tx {
         let mut rows = statement.query([])?;
         let mut certificates = Vec::new();
         while let Some(row) = rows.next()? {
-            let device: String = row.get(1)?;
-            let device = device
-                .parse()
-                .map_err(|_| StoreError::Corrupt(format!("{device} is no device id")))?;
-            certificates.push((row.get(0)?, device));
+            certificates.push((row.get(0)?, device_id(row.get(1)?)?));
         }
         Ok(certificates)
+    }
+
+    /// Forgets at most `limit` certificates that were revoked or expired before `before_ms`, and returns which. The newest one of each
+    /// device stays: it says that the device is revoked.
+    pub fn prune_certificates(&self, before_ms: i64, limit: u32) -> Result<Vec<Fingerprint>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "DELETE FROM certificates WHERE hash IN ( \
+                 SELECT old.hash FROM certificates AS old WHERE (old.revoked_ms < ?1 OR old.expires_ms < ?1) AND EXISTS ( \
+                     SELECT 1 FROM certificates AS newer WHERE newer.device = old.device \
+                     AND (newer.issued_ms, newer.hash) > (old.issued_ms, old.hash)) LIMIT ?2) RETURNING hash",
+        )?;
+        let rows = statement.query_map(params![before_ms, limit], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+fn device_id(id: String) -> Result<DeviceId, StoreError> {
+    id.parse()
+        .map_err(|_| StoreError::Corrupt(format!("{id} is no device id")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    fn certificate(number: u8, expires_ms: i64) -> DeviceCertificate {
+        DeviceCertificate {
+            der: vec![number].into(),
+            fingerprint: [number; 32],
+            serial: number.to_string(),
+            expires_ms,
+        }
+    }
+
+    #[tokio::test]
+    async fn certificates_that_are_over_are_forgotten_and_a_device_stays_revoked() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let job = |tx: &Tx| {
+            tx.insert_device(0, "a", "a", None)?;
+            tx.insert_device(0, "b", "b", None)?;
+            for number in 1..=3 {
+                tx.insert_certificate(number.into(), "a", &certificate(number, i64::MAX), None)?;
+            }
+            tx.revoke_certificates(50, "a", None)?;
+            tx.insert_certificate(0, "b", &certificate(4, 50), None)?;
+            tx.insert_certificate(1, "b", &certificate(5, i64::MAX), None)?;
+            assert!(tx.prune_certificates(50, 100)?.is_empty(), "not yet");
+            assert_eq!(tx.prune_certificates(51, 1)?.len(), 1, "in steps");
+            assert_eq!(tx.prune_certificates(51, 100)?.len(), 2);
+            assert!(tx.prune_certificates(51, 100)?.is_empty(), "the newest stays");
+            assert_eq!(tx.active_certificates()?.len(), 1);
+            let revoked = |id| Ok::<_, StoreError>(tx.device(id)?.map(|device| device.revoked));
+            assert_eq!((revoked("a")?, revoked("b")?), (Some(true), Some(false)));
+            Ok::<_, StoreError>(())
+        };
+        store.write(job).await.unwrap();
     }
 }

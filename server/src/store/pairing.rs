@@ -75,6 +75,22 @@ impl Tx {
         Ok(revoked == 1)
     }
 
+    /// Takes back the unused tokens that were made to pair this device again.
+    pub fn revoke_tokens_for(&self, device: &str) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("UPDATE pairing_tokens SET revoked = 1 WHERE device = ? AND used_by IS NULL")?
+            .execute([device])?;
+        Ok(())
+    }
+
+    /// Ends that the tokens which this device used give its keys another certificate.
+    pub fn forget_token_keys(&self, device: &str) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("UPDATE pairing_tokens SET used_key = NULL WHERE used_by = ?")?
+            .execute([device])?;
+        Ok(())
+    }
+
     /// Forgets tokens that expired before `before_ms`.
     pub fn prune_tokens(&self, before_ms: i64) -> Result<(), StoreError> {
         self.0

@@ -1,6 +1,6 @@
 //! Deployments and reports: the fleet without a network.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use homeport_api::{Deployment, NewDeployment, NewPairingToken, Target};
@@ -12,7 +12,8 @@ use homeport_protocol::{
 };
 use homeport_server::{
     bundle::Bundles,
-    est::{Enrolment as _, Hints, Issued, RedeemError},
+    ca::DeviceCertificate,
+    est::{Enrolment as _, Hints, IssueError},
     fleet::{Addresses, Fleet, FleetError},
     mqtt::{Fingerprint, Handler as _, HandlerError, Registry},
     store::{Range, Store},
@@ -65,15 +66,41 @@ impl World {
 
     async fn pair(&self) -> Device {
         let token = self.token(NewPairingToken::default()).await;
-        let id = self.fleet.redeem(&token.secret, &KEY, &hints()).await.unwrap();
-        let mut certificate = [0; 32];
-        certificate[..16].copy_from_slice(id.as_str().as_bytes());
-        self.fleet.record(&id, &issued(certificate), None).await.unwrap();
+        let sign = |id: &DeviceId| {
+            let mut fingerprint = [0; 32];
+            fingerprint[..16].copy_from_slice(id.as_str().as_bytes());
+            Ok(signed(fingerprint))
+        };
+        let enrolled = self.fleet.enrol(&token.secret, &KEY, &hints(), sign).await;
+        let (id, certificate) = enrolled.unwrap();
         Device {
             id,
-            certificate,
+            certificate: certificate.fingerprint,
             sequence: 0,
         }
+    }
+
+    /// Enrols with a certificate that has this fingerprint.
+    async fn enrol(
+        &self,
+        token: &PairingToken,
+        key: &[u8; 32],
+        fingerprint: Fingerprint,
+    ) -> Result<DeviceId, IssueError> {
+        let sign = move |_: &DeviceId| Ok(signed(fingerprint));
+        let enrolled = self.fleet.enrol(&token.secret, key, &hints(), sign).await;
+        enrolled.map(|(id, _)| id)
+    }
+
+    async fn renew(&self, with: &Fingerprint, fingerprint: Fingerprint) -> Result<DeviceId, IssueError> {
+        let renewed = self
+            .fleet
+            .renew(with, move |_: &DeviceId| Ok(signed(fingerprint)));
+        renewed.await.map(|(id, _)| id)
+    }
+
+    fn is_active(&self, certificate: &Fingerprint) -> bool {
+        homeport_server::mqtt::Handler::identify(&self.fleet, certificate).is_some()
     }
 
     async fn connect(&self, device: &mut Device) -> Vec<Command> {
@@ -136,9 +163,11 @@ fn hints() -> Hints {
     }
 }
 
-fn issued(certificate: Fingerprint) -> Issued {
-    Issued {
-        certificate,
+/// Nobody looks into it.
+fn signed(fingerprint: Fingerprint) -> DeviceCertificate {
+    DeviceCertificate {
+        der: fingerprint.to_vec().into(),
+        fingerprint,
         serial: "01".into(),
         expires_ms: i64::MAX,
     }
@@ -165,29 +194,32 @@ fn state_report(deployment: u64, state: DeploymentState) -> Report {
 async fn a_token_pairs_one_device_however_many_ask() {
     let world = World::new().await;
     let token = world.token(NewPairingToken::default()).await;
-    let (hints, fleet) = (hints(), &world.fleet);
     let keys: Vec<_> = (0..20).map(|key| [key; 32]).collect();
-    let asked = keys.iter().map(|key| fleet.redeem(&token.secret, key, &hints));
+    let asked = keys.iter().map(|key| world.enrol(&token, key, *key));
     let answers = futures_util::future::join_all(asked).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
     assert_eq!(
         answers
             .iter()
-            .filter(|answer| **answer == Err(RedeemError::Used))
+            .filter(|answer| **answer == Err(IssueError::Used))
             .count(),
         19
     );
+    let unknown = PairingToken {
+        secret: [0; 20],
+        ..token
+    };
     assert_eq!(
-        fleet.redeem(&[0; 20], &KEY, &hints).await,
-        Err(RedeemError::Unknown)
+        world.enrol(&unknown, &KEY, [40; 32]).await,
+        Err(IssueError::Unknown)
     );
 
     let taken_back = world.token(NewPairingToken::default()).await;
-    let id = fleet.tokens().await.unwrap()[0].id;
-    fleet.revoke_token(ADMIN.into(), id).await.unwrap();
+    let id = world.fleet.tokens().await.unwrap()[0].id;
+    world.fleet.revoke_token(ADMIN.into(), id).await.unwrap();
     assert_eq!(
-        fleet.redeem(&taken_back.secret, &KEY, &hints).await,
-        Err(RedeemError::Expired)
+        world.enrol(&taken_back, &KEY, [41; 32]).await,
+        Err(IssueError::Expired)
     );
 }
 
@@ -195,16 +227,12 @@ async fn a_token_pairs_one_device_however_many_ask() {
 async fn a_device_that_lost_the_answer_asks_again_with_its_key() {
     let world = World::new().await;
     let token = world.token(NewPairingToken::default()).await;
-    let redeem = async |key: u8| world.fleet.redeem(&token.secret, &[key; 32], &hints()).await;
-    let id = redeem(1).await.unwrap();
-    assert_eq!(redeem(1).await.as_ref(), Ok(&id), "before anything was signed");
-    world.fleet.record(&id, &issued([8; 32]), None).await.unwrap();
-    assert_eq!(redeem(2).await, Err(RedeemError::Used), "another key");
-    assert_eq!(redeem(1).await.as_ref(), Ok(&id), "after the answer was lost");
-    world.fleet.record(&id, &issued([9; 32]), None).await.unwrap();
-    let identify = |certificate| homeport_server::mqtt::Handler::identify(&world.fleet, certificate);
-    assert_eq!(identify(&[8; 32]), None, "the lost certificate is of no use");
-    assert_eq!(identify(&[9; 32]), Some(id.clone()));
+    let enrol = async |key: u8, certificate: u8| world.enrol(&token, &[key; 32], [certificate; 32]).await;
+    let id = enrol(1, 8).await.unwrap();
+    assert_eq!(enrol(2, 7).await, Err(IssueError::Used), "another key");
+    assert_eq!(enrol(1, 9).await.as_ref(), Ok(&id), "after the answer was lost");
+    assert!(!world.is_active(&[8; 32]), "the lost certificate is of no use");
+    assert!(world.is_active(&[9; 32]));
 
     let mut device = Device {
         id: id.clone(),
@@ -212,59 +240,99 @@ async fn a_device_that_lost_the_answer_asks_again_with_its_key() {
         sequence: 0,
     };
     world.connect(&mut device).await;
-    assert_eq!(redeem(1).await, Err(RedeemError::Used), "once it has connected");
+    assert_eq!(enrol(1, 10).await, Err(IssueError::Used), "once it has connected");
 
     let other = world.token(NewPairingToken::default()).await;
-    let id = world.fleet.redeem(&other.secret, &KEY, &hints()).await.unwrap();
-    world.fleet.record(&id, &issued([7; 32]), None).await.unwrap();
+    let id = world.enrol(&other, &KEY, [7; 32]).await.unwrap();
     world
         .fleet
         .revoke_device(ADMIN.into(), id.to_string())
         .await
         .unwrap();
-    let again = world.fleet.redeem(&other.secret, &KEY, &hints()).await;
-    assert_eq!(again, Err(RedeemError::Used), "once it was revoked");
+    let again = world.enrol(&other, &KEY, [6; 32]).await;
+    assert_eq!(again, Err(IssueError::Used), "once it was revoked");
+}
+
+#[tokio::test]
+async fn what_cannot_be_signed_costs_nothing() {
+    let world = World::new().await;
+    let token = world.token(NewPairingToken::default()).await;
+    let refuse = |_: &DeviceId| Err(rcgen::Error::CouldNotParseCertificate.into());
+    let refused = world.fleet.enrol(&token.secret, &KEY, &hints(), refuse).await;
+    assert!(matches!(refused, Err(IssueError::Sign(_))), "{refused:?}");
+    assert!(world.fleet.devices(None).await.unwrap().is_empty());
+    world.enrol(&token, &[2; 32], [9; 32]).await.unwrap();
 }
 
 #[tokio::test]
 async fn pairing_again_keeps_the_device_and_revokes_its_certificate() {
     let world = World::new().await;
-    let device = world.pair().await;
-    let again = NewPairingToken {
-        device: Some(device.id.to_string()),
+    let first = world.token(NewPairingToken::default()).await;
+    let id = world.enrol(&first, &KEY, [1; 32]).await.unwrap();
+    let again = || NewPairingToken {
+        device: Some(id.to_string()),
         ..NewPairingToken::default()
     };
-    let token = world.token(again).await;
-    let id = world.fleet.redeem(&token.secret, &KEY, &hints()).await.unwrap();
-    assert_eq!(id, device.id);
-    world.fleet.record(&id, &issued([9; 32]), None).await.unwrap();
+    let token = world.token(again()).await;
+    assert_eq!(world.enrol(&token, &[2; 32], [9; 32]).await.as_ref(), Ok(&id));
+    assert!(!world.is_active(&[1; 32]) && world.is_active(&[9; 32]));
+    // The device has not connected since: that does not make the first token good again for the first key.
+    assert_eq!(world.enrol(&first, &KEY, [3; 32]).await, Err(IssueError::Used));
+    assert!(world.is_active(&[9; 32]));
+
+    // Revoked: a token that was made before is no way back, one that is made now is.
+    let before = world.token(again()).await;
+    world
+        .fleet
+        .revoke_device(ADMIN.into(), id.to_string())
+        .await
+        .unwrap();
     assert_eq!(
-        homeport_server::mqtt::Handler::identify(&world.fleet, &device.certificate),
-        None
+        world.enrol(&before, &KEY, [4; 32]).await,
+        Err(IssueError::Expired)
     );
-    assert_eq!(
-        homeport_server::mqtt::Handler::identify(&world.fleet, &[9; 32]),
-        Some(id)
-    );
+    let after = world.token(again()).await;
+    assert_eq!(world.enrol(&after, &KEY, [5; 32]).await.as_ref(), Ok(&id));
+    let device = world.fleet.device(id.to_string()).await.unwrap();
+    assert!(!device.revoked && world.is_active(&[5; 32]));
 }
 
 #[tokio::test]
 async fn a_renewed_certificate_replaces_the_old_one_when_it_is_used() {
     let world = World::new().await;
     let device = world.pair().await;
-    let identify = |certificate| homeport_server::mqtt::Handler::identify(&world.fleet, certificate);
-    world
-        .fleet
-        .record(&device.id, &issued([9; 32]), Some(&device.certificate))
-        .await
-        .unwrap();
-    assert!(identify(&device.certificate).is_some() && identify(&[9; 32]).is_some());
+    world.renew(&device.certificate, [9; 32]).await.unwrap();
+    assert!(world.is_active(&device.certificate) && world.is_active(&[9; 32]));
     let mut renewed = Device {
         certificate: [9; 32],
         ..device
     };
     world.connect(&mut renewed).await;
-    assert!(identify(&device.certificate).is_none() && identify(&[9; 32]).is_some());
+    assert!(!world.is_active(&device.certificate) && world.is_active(&[9; 32]));
+    assert_eq!(
+        world.renew(&device.certificate, [10; 32]).await,
+        Err(IssueError::NotActive)
+    );
+}
+
+#[tokio::test]
+async fn renewals_have_a_rate_and_few_wait_for_their_use() {
+    let world = World::new().await;
+    let (device, other) = (world.pair().await, world.pair().await);
+    // The pairing was the first of ten.
+    for number in 1..10 {
+        world.renew(&device.certificate, [number; 32]).await.unwrap();
+    }
+    let limited = world.renew(&device.certificate, [10; 32]).await;
+    let Err(IssueError::Limited(wait)) = limited else {
+        panic!("not limited: {limited:?}");
+    };
+    assert!(wait <= Duration::from_secs(24 * 60 * 60), "{wait:?}");
+    assert!(wait > Duration::from_secs(23 * 60 * 60), "{wait:?}");
+    let active = (1..=10).filter(|number| world.is_active(&[*number; 32]));
+    assert_eq!(active.count(), 3);
+    assert!(world.is_active(&device.certificate));
+    world.renew(&other.certificate, [11; 32]).await.unwrap();
 }
 
 #[tokio::test]

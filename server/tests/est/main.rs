@@ -15,13 +15,14 @@ use std::{
     path::PathBuf,
     process::{Command, Output, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use homeport_protocol::{DeviceId, PairingToken};
 use homeport_server::{
-    ca::Authority,
-    est::{self, Enrolment, Hints, Issued, RecordError, RedeemError},
+    ca::{Authority, DeviceCertificate},
+    est::{self, Enrolment, Hints, IssueError, Sign},
     https,
     mqtt::Fingerprint,
     tls::{self, ServerCertificate},
@@ -44,39 +45,60 @@ struct State {
     hints: Option<Hints>,
     active: HashMap<Fingerprint, DeviceId>,
     replaced: Vec<Option<Fingerprint>>,
+    wait: Option<Duration>,
 }
 
 impl Enrolment for Fleet {
-    async fn redeem(&self, secret: &[u8], _: &[u8; 32], hints: &Hints) -> Result<DeviceId, RedeemError> {
+    async fn enrol(
+        &self,
+        secret: &[u8],
+        _: &[u8; 32],
+        hints: &Hints,
+        sign: impl Sign,
+    ) -> Result<(DeviceId, DeviceCertificate), IssueError> {
         let mut state = self.0.lock();
         if secret != SECRET {
-            return Err(RedeemError::Unknown);
+            return Err(IssueError::Unknown);
         }
         if state.full {
-            return Err(RedeemError::Unavailable("the disk is full".into()));
+            return Err(IssueError::Unavailable("the disk is full".into()));
         }
         if std::mem::replace(&mut state.used, true) {
-            return Err(RedeemError::Used);
+            return Err(IssueError::Used);
         }
         state.hints = Some(hints.clone());
-        Ok(device())
+        state.issue(sign, None)
     }
 
-    async fn record(
+    async fn renew(
         &self,
-        device: &DeviceId,
-        issued: &Issued,
-        replaces: Option<&Fingerprint>,
-    ) -> Result<(), RecordError> {
+        certificate: &Fingerprint,
+        sign: impl Sign,
+    ) -> Result<(DeviceId, DeviceCertificate), IssueError> {
         let mut state = self.0.lock();
-        assert!(state.used, "nothing is signed before the token is used up");
-        state.active.insert(issued.certificate, device.clone());
-        state.replaced.push(replaces.copied());
-        Ok(())
+        if let Some(wait) = state.wait {
+            return Err(IssueError::Limited(wait));
+        }
+        state.issue(sign, Some(*certificate))
     }
 
     fn identify(&self, certificate: &Fingerprint) -> Option<DeviceId> {
         self.0.lock().active.get(certificate).cloned()
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn issue(
+        &mut self,
+        sign: impl Sign,
+        replaces: Option<Fingerprint>,
+    ) -> Result<(DeviceId, DeviceCertificate), IssueError> {
+        let certificate = sign(&device()).unwrap();
+        self.active.insert(certificate.fingerprint, device());
+        self.replaced.push(replaces);
+        Ok((device(), certificate))
     }
 }
 
@@ -291,6 +313,11 @@ async fn curl_and_openssl_enrol_and_renew() {
     assert_eq!(text, format!("subject=CN = {}\n", device()));
     let first = homeport_server::ca::fingerprint(&der(&std::fs::read_to_string(&certificate).unwrap()));
     assert_eq!(server.fleet.0.lock().replaced, [None, Some(first)]);
+
+    server.fleet.0.lock().wait = Some(Duration::from_secs(90));
+    let (status, answer) = server.curl("simplereenroll", &arguments).await;
+    assert_eq!(status, 429, "{answer}");
+    assert!(answer.to_lowercase().contains("retry-after: 90\r\n"), "{answer}");
 
     // Without an active certificate, the handshake fails already.
     server.fleet.0.lock().active.clear();

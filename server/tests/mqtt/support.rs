@@ -117,9 +117,10 @@ impl Handler for Fleet {
         self.state.lock().active.get(certificate).cloned()
     }
 
-    async fn connected(&self, device: &DeviceId, certificate: &Fingerprint, _: SocketAddr) {
+    async fn connected(&self, device: &DeviceId, certificate: &Fingerprint, _: SocketAddr) -> bool {
         assert_eq!(self.identify(certificate).as_ref(), Some(device));
         let _ = self.events.send(Event::Connected(device.clone()));
+        true
     }
 
     async fn disconnected(&self, device: &DeviceId) {

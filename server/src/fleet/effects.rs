@@ -1,0 +1,111 @@
+//! What follows a commit: memory, connections and watchers learn of it here, in the order of commits.
+//!
+//! A job lists its effects while it decides; nothing else may change what memory says about who is authorised. See
+//! `docs/development/decisions/revocation.md`.
+
+use std::sync::Arc;
+
+use homeport_api::{Device, DeviceProgress, Event};
+use homeport_protocol::{Command, DeviceId};
+
+use super::{Fleet, Inner};
+use crate::{
+    mqtt::Fingerprint,
+    store::{StoreError, Tx},
+};
+
+/// One thing that follows a commit.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// A certificate may connect from now on.
+    Activate(Fingerprint, DeviceId),
+    /// These certificates may not connect any more.
+    Deactivate(Vec<Fingerprint>),
+    /// The device's connection ends. Comes after [`Effect::Deactivate`], so that the device cannot return in between.
+    Disconnect(DeviceId),
+    /// The device connected or disconnected, at this time.
+    Online(DeviceId, bool, i64),
+    /// A device changed.
+    Device(Box<Device>),
+    /// Memory forgets a device that is no more.
+    Forget(DeviceId),
+    /// The device is told, if it is connected.
+    Deliver(DeviceId, Command),
+    /// An update of a device changed.
+    Update(Box<DeviceProgress>),
+    /// The update left the state that memory knows the progress of.
+    Settle(DeviceId),
+    /// Watchers are told.
+    Publish(Event),
+}
+
+/// What follows a commit, in order.
+#[derive(Debug, Default)]
+pub(super) struct Effects(Vec<Effect>);
+
+// === impl Effects ===
+
+impl Effects {
+    pub(super) fn push(&mut self, effect: Effect) {
+        self.0.push(effect);
+    }
+
+    /// Adds that a device changed, if there is one.
+    pub(super) fn device(&mut self, device: Option<Device>) {
+        self.0
+            .extend(device.map(|device| Effect::Device(Box::new(device))));
+    }
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// Runs `job` in a transaction. The effects that it lists are applied after the commit, before the caller is answered.
+    pub(super) async fn change<T, E>(
+        &self,
+        job: impl FnOnce(&Tx, &mut Effects) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.0);
+        self.0
+            .store
+            .write_then(
+                move |tx| {
+                    let mut effects = Effects::default();
+                    job(tx, &mut effects).map(|value| (value, effects))
+                },
+                move |(value, effects)| {
+                    for effect in effects.0 {
+                        inner.apply(effect);
+                    }
+                    value
+                },
+            )
+            .await
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    fn apply(&self, effect: Effect) {
+        match effect {
+            Effect::Activate(certificate, device) => self.certificates.insert(certificate, device),
+            Effect::Deactivate(certificates) => self.certificates.remove(&certificates),
+            Effect::Disconnect(device) => self.registry.disconnect(&device),
+            Effect::Online(device, online, now_ms) => self.live.set_online(&device, online, now_ms),
+            Effect::Device(device) => self.publish_device(*device),
+            Effect::Forget(device) => self.live.forget(device.as_str()),
+            Effect::Deliver(device, command) => {
+                // A device that is not connected is told after it comes back.
+                let _ = self.registry.send(&device, &command);
+            }
+            Effect::Update(update) => self.publish_update(*update),
+            Effect::Settle(device) => self.live.settle(device.as_str()),
+            Effect::Publish(event) => self.events.publish(&event),
+        }
+    }
+}
