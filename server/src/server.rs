@@ -95,9 +95,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
         .into_iter()
         .map(|bundle| bundle.id)
         .collect();
-    bundles
-        .sweep(|id| known.contains(id))
-        .map_err(at(data_dir.clone()))?;
+    bundles.sweep(&known).map_err(at(data_dir.clone()))?;
     fleet::create_first_admin(&store, &data_dir).await?;
 
     let authority = Arc::new(match &config.authority {

@@ -4,6 +4,7 @@
 //! whether firmware is good is decided by the keyring of the device that installs it.
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -26,8 +27,11 @@ pub struct Bundles {
     max_size: u64,
 }
 
-const DIRECTORY: &str = "bundles";
+pub(crate) const DIRECTORY: &str = "bundles";
 const SUFFIX: &str = ".raucb";
+
+/// How the name of an unfinished upload begins.
+const UPLOAD_PREFIX: &str = ".upload-";
 
 /// Where a device fetches the bundle `id`, on the HTTPS port.
 #[must_use]
@@ -77,17 +81,42 @@ impl Bundles {
         }
     }
 
-    /// Removes what a crash left behind: unfinished uploads, and files that `is_known` does not know.
-    pub fn sweep(&self, is_known: impl Fn(&str) -> bool) -> io::Result<()> {
+    /// Removes what a crash left of unfinished uploads. Whatever else is there stays: a bundle that is not `known` may be newer than a
+    /// restored database, and a file may be somebody's. The log names them.
+    pub fn sweep(&self, known: &HashSet<String>) -> io::Result<()> {
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
-            let name = entry.file_name();
-            let id = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
-            if !id.is_some_and(&is_known) {
-                tracing::info!(file = %entry.path().display(), "removing the rest of an unfinished upload");
-                fs::remove_file(entry.path())?;
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_str().unwrap_or_default();
+            if name.starts_with(UPLOAD_PREFIX) && entry.file_type()?.is_file() {
+                tracing::info!(file = %path.display(), "removing the rest of an unfinished upload");
+                fs::remove_file(path)?;
+            } else if let Some(id) = bundle_id(name) {
+                if !known.contains(id) {
+                    tracing::warn!(
+                        file = %path.display(),
+                        "the database does not know this bundle: upload it again to offer it, or remove the file"
+                    );
+                }
+            } else {
+                tracing::warn!(file = %path.display(), "this file is not the server's; left alone");
             }
         }
         Ok(())
     }
+
+    /// The bundles whose files are there.
+    pub(crate) fn ids(&self) -> io::Result<Vec<String>> {
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let name = entry?.file_name();
+            ids.extend(name.to_str().and_then(bundle_id).map(str::to_owned));
+        }
+        Ok(ids)
+    }
+}
+
+/// The id of the bundle whose file has this name.
+pub(crate) fn bundle_id(name: &str) -> Option<&str> {
+    name.strip_suffix(SUFFIX).filter(|id| is_id(id))
 }

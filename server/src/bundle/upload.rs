@@ -12,7 +12,7 @@ use nix::sys::statvfs::statvfs;
 use ring::digest;
 use tempfile::NamedTempFile;
 
-use super::{Bundles, Manifest, ManifestError};
+use super::{Bundles, Manifest, ManifestError, UPLOAD_PREFIX};
 
 /// Room that an upload leaves on the disk, in bytes: for the database.
 const RESERVE: u64 = 64 * 1024 * 1024;
@@ -95,7 +95,9 @@ impl Bundles {
         }
         Ok(Upload {
             bundles: self.clone(),
-            file: NamedTempFile::new_in(&self.directory)?,
+            file: tempfile::Builder::new()
+                .prefix(UPLOAD_PREFIX)
+                .tempfile_in(&self.directory)?,
             hash: digest::Context::new(&digest::SHA256),
             announced,
             received: 0,
@@ -184,7 +186,7 @@ impl From<io::Error> for UploadError {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{collections::HashSet, fs};
 
     use super::*;
 
@@ -233,15 +235,19 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_a_crash_is_swept() {
+    fn the_rest_of_a_crash_is_swept_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
         let bundles = Bundles::open(directory.path(), 100).unwrap();
-        let known = "a".repeat(64);
+        let (known, unknown) = ("a".repeat(64), "b".repeat(64));
         fs::write(bundles.path(&known), "").unwrap();
-        fs::write(bundles.path(&"b".repeat(64)), "").unwrap();
-        fs::write(bundles.directory.join(".tmp1"), "").unwrap();
-        bundles.sweep(|id| id == known).unwrap();
-        assert_eq!(files(directory.path()), 1);
-        assert!(bundles.path(&known).exists());
+        fs::write(bundles.path(&unknown), "").unwrap();
+        for name in [".tmp1", "README", "keep.raucb"] {
+            fs::write(bundles.directory.join(name), "").unwrap();
+        }
+        fs::create_dir(bundles.directory.join(".upload-directory")).unwrap();
+        let (_, rest) = bundles.begin(9).unwrap().file.keep().unwrap();
+        bundles.sweep(&HashSet::from([known])).unwrap();
+        assert!(!rest.exists());
+        assert_eq!(files(directory.path()), 6);
     }
 }
