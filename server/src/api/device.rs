@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
+use futures_util::StreamExt as _;
 use homeport_protocol::DeviceId;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -59,7 +60,7 @@ async fn bundle(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    identify(&fleet, peer)?;
+    let device = identify(&fleet, peer)?;
     let gone = || {
         Refusal::new(
             StatusCode::NOT_FOUND,
@@ -92,7 +93,12 @@ async fn bundle(
     file.seek(SeekFrom::Start(first))
         .await
         .map_err(|error| unreadable(&error))?;
-    let body = Body::from_stream(ReaderStream::with_capacity(file.take(length), PIECE));
+    let pieces = ReaderStream::with_capacity(file.take(length), PIECE);
+    // A download may last for hours: one that a revoked certificate began breaks off.
+    let body = Body::from_stream(pieces.map(move |piece| match identify(&fleet, peer) {
+        Ok(holder) if holder == device => piece,
+        _ => Err(std::io::Error::from(std::io::ErrorKind::PermissionDenied)),
+    }));
     let mut response = with_headers(status, &etag, body);
     insert(&mut response, header::CONTENT_LENGTH, &length.to_string());
     if status == StatusCode::PARTIAL_CONTENT {
@@ -106,7 +112,7 @@ async fn bundle(
     Ok(response)
 }
 
-/// The certificate is asked for again with every request: a revoked one stops counting on connections that are open.
+/// The certificate is asked for again with every request and every piece of a download: a revoked one stops counting on connections that are open.
 fn identify(fleet: &Fleet, peer: Peer) -> Result<DeviceId, Refusal> {
     let certificate = peer.certificate.as_ref();
     certificate
