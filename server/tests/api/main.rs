@@ -8,3 +8,4 @@ mod fleet;
 mod live;
 mod people;
 mod support;
+mod trust;

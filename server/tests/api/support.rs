@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use homeport_protocol::DeviceId;
+use homeport_protocol::{DeviceId, PairingToken};
 use mqtt_proto::{Pid, QoS, QosPid, TopicFilter, TopicName, v5};
 use rustls::{ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject as _};
@@ -236,48 +236,45 @@ impl Person {
         self.send("POST", path, body.to_string())
     }
 
-    /// A new device.
-    pub(crate) fn pair(&self, server: &Server) -> Device {
-        let mut created = self.post("/api/v1/pairing-tokens", &json!({}));
+    /// A pairing token, as `body` describes it.
+    pub(crate) fn token(&self, body: &Value) -> (u64, PairingToken) {
+        let mut created = self.post("/api/v1/pairing-tokens", body);
         assert_eq!(created.status(), 201);
         let created = json(&mut created);
-        let token: homeport_protocol::PairingToken = created["token"].as_str().unwrap().parse().unwrap();
-        let key = rcgen::KeyPair::generate().unwrap();
-        let request = rcgen::CertificateParams::default()
-            .serialize_request(&key)
-            .unwrap();
-        let mut answer = self
-            .agent
-            .post(format!("{}/.well-known/est/simpleenroll", token.server_url()))
-            .header("authorization", basic(&token.password()))
-            .header("content-type", "application/pkcs10")
-            .send(base64(request.der()))
-            .unwrap();
-        assert_eq!(answer.status(), 200);
-        let body = answer.body_mut().read_to_string().unwrap();
-        let certificate = leaf(&body);
-        let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).unwrap();
-        let id = parsed
-            .subject()
-            .iter_common_name()
-            .next()
-            .unwrap()
-            .as_str()
-            .unwrap();
-        let id: DeviceId = id.parse().unwrap();
-        let certificate = CertificateDer::from(certificate);
-        let client = ClientCert::new_with_certs(
-            &[ureq::tls::Certificate::from_der(&certificate).to_owned()],
-            ureq::tls::PrivateKey::from_pem(key.serialize_pem().as_bytes()).unwrap(),
-        );
-        Device {
-            id,
-            agent: agent(&server.ca(), Some(client)),
-            certificate,
-            key: key.serialize_der(),
-            ca: server.ca(),
-        }
+        let token = created["token"].as_str().unwrap().parse().unwrap();
+        (created["id"].as_u64().unwrap(), token)
     }
+
+    /// A new device.
+    pub(crate) fn pair(&self, server: &Server) -> Device {
+        let (_, token) = self.token(&json!({}));
+        enrol(server, &server.agent(), &token).unwrap()
+    }
+
+    pub(crate) fn revoke(&self, device: &Device) -> Value {
+        let mut revoked = self.post(&format!("/api/v1/devices/{}/revoke", device.id), &json!({}));
+        assert_eq!(revoked.status(), 200);
+        json(&mut revoked)
+    }
+}
+
+/// A device that shows a token; the status when it is refused.
+pub(crate) fn enrol(server: &Server, agent: &Agent, token: &PairingToken) -> Result<Device, u16> {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let answer = agent
+        .post(format!("{}/.well-known/est/simpleenroll", server.url()))
+        .header("authorization", basic(&token.password()))
+        .header("content-type", "application/pkcs10")
+        .send(request(&key))
+        .unwrap();
+    Device::certified(server.ca(), &key, answer)
+}
+
+fn request(key: &rcgen::KeyPair) -> String {
+    let request = rcgen::CertificateParams::default()
+        .serialize_request(key)
+        .unwrap();
+    base64(request.der())
 }
 
 fn base64(bytes: &[u8]) -> String {
@@ -307,7 +304,76 @@ fn leaf(body: &str) -> Vec<u8> {
 // === impl Device ===
 
 impl Device {
+    fn certified(
+        ca: CertificateDer<'static>,
+        key: &rcgen::KeyPair,
+        mut answer: Response<Body>,
+    ) -> Result<Self, u16> {
+        if answer.status() != 200 {
+            return Err(answer.status().as_u16());
+        }
+        let body = answer.body_mut().read_to_string().unwrap();
+        let certificate = leaf(&body);
+        let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).unwrap();
+        let id = parsed
+            .subject()
+            .iter_common_name()
+            .next()
+            .unwrap()
+            .as_str()
+            .unwrap();
+        let id: DeviceId = id.parse().unwrap();
+        let mut device = Self {
+            id,
+            agent: agent(&ca, None),
+            certificate: CertificateDer::from(certificate),
+            key: key.serialize_der(),
+            ca,
+        };
+        device.agent = device.new_agent();
+        Ok(device)
+    }
+
+    /// One that has no connection yet.
+    pub(crate) fn new_agent(&self) -> Agent {
+        let pem = format!(
+            "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+            base64(&self.key)
+        );
+        let client = ClientCert::new_with_certs(
+            &[ureq::tls::Certificate::from_der(&self.certificate).to_owned()],
+            ureq::tls::PrivateKey::from_pem(pem.as_bytes()).unwrap(),
+        );
+        agent(&self.ca, Some(client))
+    }
+
+    /// Whether its certificate gets it through a new handshake and to an answer.
+    pub(crate) fn works(&self, server: &Server) -> bool {
+        let answer = self
+            .new_agent()
+            .get(format!("{}/device/v1/config", server.url()))
+            .call();
+        answer.is_ok_and(|answer| answer.status() == 200)
+    }
+
+    /// The same device with a certificate that it asked for with its own, over `agent`; the status when it is refused, and 0 when the
+    /// connection is.
+    pub(crate) fn renew(&self, server: &Server, agent: &Agent) -> Result<Self, u16> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let answer = agent
+            .post(format!("{}/.well-known/est/simplereenroll", server.url()))
+            .header("content-type", "application/pkcs10")
+            .send(request(&key))
+            .map_err(|_| 0_u16)?;
+        Self::certified(self.ca.clone(), &key, answer)
+    }
+
     pub(crate) fn connect(&self, server: &Server) -> Link {
+        self.try_connect(server).expect("the server accepts the device")
+    }
+
+    /// `None` if the server ends the connection instead of accepting it.
+    pub(crate) fn try_connect(&self, server: &Server) -> Option<Link> {
         let mut roots = RootCertStore::empty();
         roots.add(self.ca.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -329,14 +395,17 @@ impl Device {
             stream: StreamOwned::new(connection, tcp),
             received: Vec::new(),
         };
-        assert!(link.send(v5::Connect::new(self.id.as_str().into(), 60)));
+        if !link.send(v5::Connect::new(self.id.as_str().into(), 60)) {
+            return None;
+        }
         match link.receive() {
             Some(v5::Packet::Connack(connack)) => {
                 assert_eq!(connack.reason_code, v5::ConnectReasonCode::Success);
+                Some(link)
             }
-            other => panic!("not CONNACK: {other:?}"),
+            Some(other) => panic!("not CONNACK: {other:?}"),
+            None => None,
         }
-        link
     }
 }
 
