@@ -34,5 +34,10 @@ fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     fs::set_permissions(file.path(), Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
-    File::open(directory)?.sync_all()
+    sync_dir(directory)
+}
+
+/// Makes names that were added to a directory, or taken out of it, survive a power cut.
+pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }

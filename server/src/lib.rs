@@ -15,6 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sha2::{Digest as _, Sha256};
 
 pub mod api;
+pub mod backup;
 pub mod bundle;
 pub mod ca;
 pub mod config;

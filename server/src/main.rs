@@ -4,12 +4,20 @@
 
 use std::{
     io::{self, IsTerminal as _},
+    path::PathBuf,
     process::ExitCode,
 };
 
 use clap::{Args, Parser, Subcommand};
-use homeport_server::{api, config::Settings, fleet, server, store::Store};
+use homeport_server::{
+    api,
+    backup::{self, Options},
+    config::Settings,
+    fleet, server,
+    store::Store,
+};
 use nix::sys::stat::{Mode, umask};
+use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -34,6 +42,35 @@ enum Action {
     Openapi,
     /// Give a user a new random password and print it; the server must not be running
     ResetPassword(Box<ResetPassword>),
+    /// Write everything that the server keeps to one file; the server may be running
+    Backup(Box<BackUp>),
+    /// Make the data directory what it was when a backup was made; the server must not be running
+    Restore(Box<Restore>),
+}
+
+#[derive(Debug, Args)]
+struct BackUp {
+    #[command(flatten)]
+    settings: Settings,
+    /// New file; it holds the authority's key, and only its owner can read it
+    file: PathBuf,
+    /// Leave the bundles out
+    #[arg(long)]
+    no_bundles: bool,
+}
+
+#[derive(Debug, Args)]
+struct Restore {
+    #[command(flatten)]
+    settings: Settings,
+    /// The backup
+    file: PathBuf,
+    /// Move what is in the data directory aside, into a directory of its own
+    #[arg(long)]
+    replace: bool,
+    /// Let certificates back that were issued after the backup was made, for 30 days. One that was revoked since comes back too
+    #[arg(long)]
+    readmit: bool,
 }
 
 #[derive(Debug, Args)]
@@ -60,6 +97,8 @@ fn main() -> ExitCode {
             Ok(())
         }
         Some(Action::ResetPassword(reset)) => reset_password(*reset),
+        Some(Action::Backup(backup)) => back_up(*backup),
+        Some(Action::Restore(backup)) => restore(*backup),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -90,8 +129,65 @@ async fn serve(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
 #[tokio::main(flavor = "current_thread")]
 async fn reset_password(reset: ResetPassword) -> Result<(), Box<dyn std::error::Error>> {
     let config = reset.settings.complete()?;
+    if config.data_dir.exists() {
+        backup::finish_restore(&config.data_dir)?;
+    }
     let store = Store::open(&config.data_dir)?;
     let password = fleet::reset_password(&store, reset.user).await?;
     println!("{password}");
+    Ok(())
+}
+
+fn back_up(command: BackUp) -> Result<(), Box<dyn std::error::Error>> {
+    let config = command.settings.complete()?;
+    let authority = config.authority.as_ref();
+    let made = backup::back_up(&config.data_dir, authority, &command.file, !command.no_bundles)?;
+    for id in made.missing {
+        eprintln!("left out the bundle {id}: its file is gone");
+    }
+    println!(
+        "{}: {} bytes, {} bundle(s). It holds the authority's key: keep it as safe as the server.",
+        command.file.display(),
+        made.size,
+        made.bundles
+    );
+    Ok(())
+}
+
+fn restore(command: Restore) -> Result<(), Box<dyn std::error::Error>> {
+    let config = command.settings.complete()?;
+    let options = Options {
+        replace: command.replace,
+        readmit: command.readmit,
+    };
+    let restored = backup::restore(&command.file, &config.data_dir, options)?;
+    let created = OffsetDateTime::from_unix_timestamp(restored.created_ms / 1000)?;
+    println!(
+        "{} is as it was at {} {}. Start the server.",
+        config.data_dir.display(),
+        created.date(),
+        created.time()
+    );
+    if let Some(aside) = restored.aside {
+        println!("What was there is in {}.", aside.display());
+    }
+    match restored.inherited {
+        Some(inherited) => println!(
+            "From the database that was there: {} certificate(s) issued and {} revoked since the backup.",
+            inherited.issued, inherited.revoked
+        ),
+        None => println!(
+            "Devices that were revoked or deleted after the backup may connect again: revoke them again."
+        ),
+    }
+    for id in restored.offered {
+        println!("The bundle {id} is newer than the backup, and is offered again.");
+    }
+    for id in restored.missing {
+        println!("The file of the bundle {id} is missing: upload it again, or delete the bundle.");
+    }
+    if config.authority.is_some() {
+        println!("The authority of the backup is in the data directory; the settings name another place.");
+    }
     Ok(())
 }

@@ -15,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     api::{self, App},
+    backup::{self, BackupError},
     bundle::Bundles,
     ca::{Authority, CaError},
     config::Config,
@@ -38,8 +39,8 @@ const TOKEN_MEMORY: i64 = 30 * DAY;
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
-const SERVER_IDENTITY: &str = "server.pem";
-const LISTENING: &str = "listening.json";
+pub(crate) const SERVER_IDENTITY: &str = "server.pem";
+pub(crate) const LISTENING: &str = "listening.json";
 
 /// Why the server cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,9 @@ pub enum ServerError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A restore that was cut short cannot be finished.
+    #[error(transparent)]
+    Restore(#[from] BackupError),
     /// The first user cannot be made.
     #[error(transparent)]
     Fleet(#[from] FleetError),
@@ -87,6 +91,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
     let data_dir = config.data_dir.clone();
     let at = |path: PathBuf| move |source| ServerError::File { path, source };
     files::create_private_dir(&data_dir).map_err(at(data_dir.clone()))?;
+    backup::finish_restore(&data_dir)?;
     let store = Store::open(&data_dir)?;
     let bundles = Bundles::open(&data_dir, config.max_bundle_size).map_err(at(data_dir.clone()))?;
     let known: HashSet<String> = store

@@ -70,7 +70,7 @@ impl Bundles {
     /// The file of bundle `id`, which [`is_id`].
     #[must_use]
     pub fn path(&self, id: &str) -> PathBuf {
-        self.directory.join(format!("{id}{SUFFIX}"))
+        self.directory.join(file_name(id))
     }
 
     /// Removes the file of bundle `id`. A download under way goes on: it holds the file open.
@@ -114,6 +114,11 @@ impl Bundles {
         }
         Ok(ids)
     }
+}
+
+/// The name of the file of bundle `id`.
+pub(crate) fn file_name(id: &str) -> String {
+    format!("{id}{SUFFIX}")
 }
 
 /// The id of the bundle whose file has this name.

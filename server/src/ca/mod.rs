@@ -38,15 +38,15 @@ const DEVICE_LIFE: Duration = Duration::from_secs(365 * DAY);
 const SERVER_BACKDATE: Duration = Duration::from_secs(2 * 365 * DAY);
 
 /// The same for device certificates, which the server checks by its own clock: for several servers that do not agree.
-const DEVICE_BACKDATE: Duration = Duration::from_secs(60 * 60);
+pub(crate) const DEVICE_BACKDATE: Duration = Duration::from_secs(60 * 60);
 
 const DAY: u64 = 24 * 60 * 60;
 
 /// Length of serial numbers, in bytes. The highest bit is cleared, so that they stay positive.
 const SERIAL_LEN: usize = 16;
 
-const CERTIFICATE_FILE: &str = "ca-certificate.pem";
-const KEY_FILE: &str = "ca-key.pem";
+pub(crate) const CERTIFICATE_FILE: &str = "ca-certificate.pem";
+pub(crate) const KEY_FILE: &str = "ca-key.pem";
 
 /// Why the authority cannot work.
 #[derive(Debug, thiserror::Error)]

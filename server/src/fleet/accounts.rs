@@ -45,7 +45,7 @@ const MAX_WAIT: Duration = Duration::from_secs(300);
 const REMEMBERED: usize = 10_000;
 
 const FIRST_ADMIN: &str = "admin";
-const FIRST_ADMIN_PASSWORD: &str = "first-admin-password";
+pub(crate) const FIRST_ADMIN_PASSWORD: &str = "first-admin-password";
 
 /// Somebody who is logged in.
 #[derive(Debug, Clone)]

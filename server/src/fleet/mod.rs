@@ -20,6 +20,7 @@ mod live;
 mod pairing;
 mod transition;
 
+pub(crate) use self::accounts::FIRST_ADMIN_PASSWORD;
 use self::{accounts::Accounts, certificates::Certificates, events::Events, live::Live};
 pub use self::{
     accounts::{Credential, LoginError, create_first_admin, reset_password},

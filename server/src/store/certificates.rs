@@ -121,6 +121,43 @@ impl Tx {
         Ok(certificates)
     }
 
+    /// Whether the certificate was ever recorded, and is not forgotten yet.
+    pub fn has_certificate(&self, certificate: &Fingerprint) -> Result<bool, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM certificates WHERE hash = ?)")?
+            .query_row([certificate], |row| row.get(0))?)
+    }
+
+    /// The device's newest certificate, and when it was issued.
+    pub fn newest_certificate(&self, device: &str) -> Result<Option<(Fingerprint, i64)>, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached(
+                "SELECT hash, issued_ms FROM certificates WHERE device = ? ORDER BY issued_ms DESC, hash DESC LIMIT 1",
+            )?
+            .query_row([device], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?)
+    }
+
+    /// Lets unknown certificates that were issued from `from_ms` to `to_ms` come back until `ends_ms`.
+    pub fn insert_readmission(&self, from_ms: i64, to_ms: i64, ends_ms: i64) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("INSERT INTO readmissions (from_ms, to_ms, ends_ms) VALUES (?, ?, ?)")?
+            .execute([from_ms, to_ms, ends_ms])?;
+        Ok(())
+    }
+
+    /// Whether an unknown certificate that was issued at `issued_ms` may come back.
+    pub fn is_readmitted(&self, now_ms: i64, issued_ms: i64) -> Result<bool, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM readmissions WHERE ?2 BETWEEN from_ms AND to_ms AND ends_ms > ?1)",
+            )?
+            .query_row([now_ms, issued_ms], |row| row.get(0))?)
+    }
+
     /// Forgets at most `limit` certificates that were revoked or expired before `before_ms`, and returns which. The newest one of each
     /// device stays: it says that the device is revoked.
     pub fn prune_certificates(&self, before_ms: i64, limit: u32) -> Result<Vec<Fingerprint>, StoreError> {

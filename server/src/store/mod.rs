@@ -18,6 +18,7 @@ mod certificates;
 mod deployments;
 mod devices;
 mod groups;
+pub mod offline;
 mod pairing;
 mod queues;
 mod readers;
@@ -93,8 +94,8 @@ pub enum StoreError {
 #[derive(Debug)]
 pub struct Tx(Connection);
 
-const DATABASE: &str = "homeport.db";
-const LOCK: &str = "lock";
+pub(crate) const DATABASE: &str = "homeport.db";
+pub(crate) const LOCK: &str = "lock";
 
 // === impl Store ===
 
@@ -157,7 +158,8 @@ impl Store {
     }
 }
 
-fn lock(data_dir: &Path) -> Result<Flock<File>, StoreError> {
+/// Makes sure that no server uses the data directory, until the result is dropped.
+pub(crate) fn lock(data_dir: &Path) -> Result<Flock<File>, StoreError> {
     let path = data_dir.join(LOCK);
     let file = OpenOptions::new()
         .create(true)

@@ -12,7 +12,7 @@ use super::{StoreError, Tx};
 const CONNECTIONS: usize = 4;
 
 /// How long a read waits for a database that is being recovered or checkpointed.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Readers {

@@ -86,6 +86,12 @@ impl Tx {
             .optional()?)
     }
 
+    /// Ends every login.
+    pub fn delete_sessions(&self) -> Result<(), StoreError> {
+        self.0.prepare_cached("DELETE FROM sessions")?.execute([])?;
+        Ok(())
+    }
+
     /// Ends a login.
     pub fn delete_session(&self, hash: &[u8; 32]) -> Result<(), StoreError> {
         self.0

@@ -1,0 +1,219 @@
+//! Everything that a server keeps, in one file, and back again. See `docs/usage/backup.md`.
+//!
+//! The file is a tar archive that `tar` and `sha256sum` understand: what it is comes first, then the authority with its key, the bundles,
+//! the database, and last the SHA-256 of each, without which the archive is not whole.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+mod archive;
+mod restore;
+mod swap;
+
+use self::archive::Writer;
+pub use self::{
+    restore::{Options, Restored, restore},
+    swap::finish_restore,
+};
+use crate::{
+    bundle::{self, Bundles},
+    ca, files, fleet, now_ms,
+    server::SERVER_IDENTITY,
+    store::{self, StoreError, Tx, offline},
+};
+
+/// Why there is no backup, or why it was not restored. What was there before is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// A file cannot be used.
+    #[error("cannot use {}: {source}", .path.display())]
+    File {
+        /// Which file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No room.
+    #[error("the disk that holds {} is full: free some space, or choose another disk", .0.display())]
+    Full(PathBuf),
+    /// A backup is never overwritten.
+    #[error("{} exists already: choose another name", .0.display())]
+    Exists(PathBuf),
+    /// Nothing to back up.
+    #[error("{} holds no database of homeport-server: check --data-dir", .0.display())]
+    NoData(PathBuf),
+    /// A restore was cut short.
+    #[error("a restore into {} was cut short: start the server once, which finishes it", .0.display())]
+    Unfinished(PathBuf),
+    /// A bundle is not what it was.
+    #[error(
+        "the bundle {0} is damaged on this disk: delete it in the web page and upload it again, or make the backup with --no-bundles"
+    )]
+    DamagedBundle(String),
+    /// Not an archive of this program.
+    #[error("this is not a backup of homeport-server: {0}")]
+    Foreign(String),
+    /// From a newer program.
+    #[error(
+        "this backup has format {found}, and this homeport-server reads up to {known}: restore it with a newer one"
+    )]
+    Newer {
+        /// Of the backup.
+        found: u32,
+        /// Highest that is known.
+        known: u32,
+    },
+    /// Cut off or changed.
+    #[error("this backup is damaged ({0}): use another one")]
+    Damaged(String),
+    /// Something is there already.
+    #[error(
+        "{} is not empty: give another --data-dir, or --replace to move what is there aside",
+        .0.display()
+    )]
+    NotEmpty(PathBuf),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a backup holds.
+#[derive(Debug)]
+pub struct Made {
+    /// Bundles in it.
+    pub bundles: usize,
+    /// Length of the file, in bytes.
+    pub size: u64,
+    /// Bundles that the database knows and whose file is missing.
+    pub missing: Vec<String>,
+}
+
+/// Writes a backup of `data_dir`, whose server may be running, to the new file `to`, which only its owner can read.
+///
+/// `authority` are the files of an authority that is not in the data directory.
+pub fn back_up(
+    data_dir: &Path,
+    authority: Option<&(PathBuf, PathBuf)>,
+    to: &Path,
+    with_bundles: bool,
+) -> Result<Made, BackupError> {
+    if to.try_exists().map_err(|source| file_error(to, source))? {
+        return Err(BackupError::Exists(to.to_owned()));
+    }
+    if swap::is_unfinished(data_dir) {
+        return Err(BackupError::Unfinished(data_dir.to_owned()));
+    }
+    if !data_dir.join(store::DATABASE).exists() {
+        return Err(BackupError::NoData(data_dir.to_owned()));
+    }
+    let failed = |source| file_error(to, source);
+    let directory = match to.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    // Before the database is copied: a certificate that was issued since may be missing in the copy, never the other way round.
+    let created_ms = now_ms();
+    let work = tempfile::Builder::new()
+        .prefix(".homeport-backup-")
+        .tempdir_in(directory)
+        .map_err(failed)?;
+    let database = work.path().join(store::DATABASE);
+    offline::copy(data_dir, &database).map_err(|error| match error {
+        StoreError::Full => BackupError::Full(to.to_owned()),
+        error => error.into(),
+    })?;
+
+    let file = tempfile::Builder::new()
+        .prefix(".homeport-backup-")
+        .tempfile_in(directory)
+        .map_err(failed)?;
+    let mut archive = Writer::new(file.as_file(), created_ms).map_err(failed)?;
+    let (certificate, key) = match authority {
+        Some((certificate, key)) => (certificate.clone(), key.clone()),
+        None => (data_dir.join(ca::CERTIFICATE_FILE), data_dir.join(ca::KEY_FILE)),
+    };
+    let mut add = |name: &str, path: &Path| {
+        let source = File::open(path).map_err(|source| file_error(path, source))?;
+        archive.add(name, source).map_err(failed)
+    };
+    add(ca::CERTIFICATE_FILE, &certificate)?;
+    add(ca::KEY_FILE, &key)?;
+    for name in [SERVER_IDENTITY, fleet::FIRST_ADMIN_PASSWORD] {
+        let path = data_dir.join(name);
+        if path.exists() {
+            add(name, &path)?;
+        }
+    }
+    let (bundles, missing) = if with_bundles {
+        let directory = Bundles::open(data_dir, 0).map_err(|source| file_error(data_dir, source))?;
+        add_bundles(&mut archive, &directory, &database, to)?
+    } else {
+        (0, Vec::new())
+    };
+    let source = File::open(&database).map_err(failed)?;
+    archive.add(store::DATABASE, source).map_err(failed)?;
+    archive.finish().map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    let file = file
+        .persist_noclobber(to)
+        .map_err(|error| match error.error.kind() {
+            io::ErrorKind::AlreadyExists => BackupError::Exists(to.to_owned()),
+            _ => failed(error.error),
+        })?;
+    let size = file.metadata().map_err(failed)?.len();
+    files::sync_dir(directory).map_err(failed)?;
+    Ok(Made {
+        bundles,
+        size,
+        missing,
+    })
+}
+
+/// Adds the bundles that the copied database knows. One whose file is gone was deleted after the copy was made, as a rule: the copy forgets it
+/// too.
+fn add_bundles(
+    archive: &mut Writer<&File>,
+    directory: &Bundles,
+    database: &Path,
+    to: &Path,
+) -> Result<(usize, Vec<String>), BackupError> {
+    let known = offline::read(database, Tx::bundles)?;
+    let (count, mut missing) = (known.len(), Vec::new());
+    for bundle in known {
+        let path = directory.path(&bundle.id);
+        let source = match File::open(&path) {
+            Ok(source) => source,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                missing.push(bundle.id);
+                continue;
+            }
+            Err(source) => return Err(file_error(&path, source)),
+        };
+        let name = format!("{}/{}", bundle::DIRECTORY, bundle::file_name(&bundle.id));
+        let hash = archive
+            .add(&name, source)
+            .map_err(|source| file_error(to, source))?;
+        if hash != bundle.id {
+            return Err(BackupError::DamagedBundle(bundle.id));
+        }
+    }
+    if !missing.is_empty() {
+        offline::change(database, |tx| {
+            missing.iter().try_for_each(|id| tx.delete_bundle(id).map(|_| ()))
+        })?;
+    }
+    Ok((count - missing.len(), missing))
+}
+
+fn file_error(path: &Path, source: io::Error) -> BackupError {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => BackupError::Full(path.to_owned()),
+        _ => BackupError::File {
+            path: path.to_owned(),
+            source,
+        },
+    }
+}

@@ -1,0 +1,176 @@
+//! From a backup to a data directory.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::{self, BufReader},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    BackupError, archive, file_error,
+    swap::{self, NEW},
+};
+use crate::{
+    bundle::{self, Bundles, Manifest, Received},
+    ca::{self, Authority},
+    files, hex, now_ms,
+    store::{
+        self, StoreError, Tx,
+        offline::{self, Inherited},
+    },
+};
+
+/// How long unknown certificates may come back after a restore that lets them, in milliseconds. Shorter than revoked ones are remembered.
+const READMISSION: i64 = 30 * 24 * 60 * 60 * 1000;
+
+/// Clocks of certificates have whole seconds.
+const SECOND: i64 = 1000;
+
+/// The name in the audit record.
+const ACTOR: &str = "homeport-server restore";
+
+/// How to restore.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Moves what is in the data directory aside.
+    pub replace: bool,
+    /// Lets certificates back that were issued after the backup was made, and that no database knows any more.
+    pub readmit: bool,
+}
+
+/// What a restore brought.
+#[derive(Debug)]
+pub struct Restored {
+    /// The moment that the backup shows, milliseconds since 1970-01-01T00:00:00Z.
+    pub created_ms: i64,
+    /// Where the old files are now.
+    pub aside: Option<PathBuf>,
+    /// What the database takes over from the old one; `None` if there was none of the same authority that could be read.
+    pub inherited: Option<Inherited>,
+    /// Bundles that are newer than the backup and are offered again.
+    pub offered: Vec<String>,
+    /// Bundles whose file is neither in the backup nor in the data directory.
+    pub missing: Vec<String>,
+}
+
+/// Makes `data_dir` what it was when the backup `source` was made. Everything is checked before anything is touched; what fails or is cut short
+/// leaves the present state.
+pub fn restore(source: &Path, data_dir: &Path, options: Options) -> Result<Restored, BackupError> {
+    let failed = |source| file_error(data_dir, source);
+    let file = File::open(source).map_err(|error| file_error(source, error))?;
+    files::create_private_dir(data_dir).map_err(failed)?;
+    swap::finish_restore(data_dir)?;
+    let _lock = store::lock(data_dir)?;
+    if !options.replace && !is_empty(data_dir).map_err(failed)? {
+        return Err(BackupError::NotEmpty(data_dir.to_owned()));
+    }
+    let work = tempfile::Builder::new()
+        .prefix(swap::PREFIX)
+        .tempdir_in(data_dir)
+        .map_err(failed)?;
+    let new = work.path().join(NEW);
+    fs::create_dir(&new).map_err(failed)?;
+    fs::create_dir(new.join(bundle::DIRECTORY)).map_err(failed)?;
+    let about = archive::unpack(BufReader::new(file), &new)?;
+    Authority::load(&new.join(ca::CERTIFICATE_FILE), &new.join(ca::KEY_FILE))
+        .map_err(|error| BackupError::Damaged(error.to_string()))?;
+    let database = new.join(store::DATABASE);
+    offline::check(&database).map_err(|error| match error {
+        StoreError::Corrupt(_) | StoreError::Database(_) => BackupError::Damaged(error.to_string()),
+        error => error.into(),
+    })?;
+
+    let now_ms = now_ms();
+    let inherited = inherit(data_dir, &new, now_ms);
+    let present = Bundles::open(data_dir, 0).map_err(failed)?;
+    let restored = Bundles::open(&new, 0).map_err(failed)?;
+    let known: HashSet<String> = offline::read(&database, Tx::bundles)?
+        .into_iter()
+        .map(|bundle| bundle.id)
+        .collect();
+    let newer = newer_bundles(&present, &known).map_err(failed)?;
+    let mut missing: Vec<_> = known
+        .into_iter()
+        .filter(|id| !restored.path(id).exists() && !present.path(id).exists())
+        .collect();
+    missing.sort();
+    let offered: Vec<_> = newer.iter().map(|bundle| bundle.id.clone()).collect();
+    offline::change(&database, |tx| {
+        // Who was logged in then may have logged out since.
+        tx.delete_sessions()?;
+        for bundle in &newer {
+            tx.insert_bundle(now_ms, ACTOR, bundle)?;
+        }
+        if options.readmit {
+            tx.insert_readmission(about.created_ms - SECOND, now_ms, now_ms + READMISSION)?;
+        }
+        let detail = if options.readmit {
+            "unknown certificates are readmitted"
+        } else {
+            ""
+        };
+        tx.audit(
+            now_ms,
+            ACTOR,
+            "backup.restore",
+            &about.created_ms.to_string(),
+            detail,
+        )
+    })?;
+    let aside = swap::decide(work.path(), data_dir)?;
+    Ok(Restored {
+        created_ms: about.created_ms,
+        aside,
+        inherited,
+        offered,
+        missing,
+    })
+}
+
+/// The old database knows who may connect, if it is one of the same authority.
+fn inherit(data_dir: &Path, new: &Path, now_ms: i64) -> Option<Inherited> {
+    let read = |directory: &Path| fs::read(directory.join(ca::CERTIFICATE_FILE)).ok();
+    let old = data_dir.join(store::DATABASE);
+    if !old.exists() || read(data_dir)? != read(new)? {
+        return None;
+    }
+    match offline::inherit(&new.join(store::DATABASE), &old, now_ms) {
+        Ok(inherited) => Some(inherited),
+        Err(error) => {
+            tracing::warn!(%error, "cannot read the database that is replaced: revoke again what was revoked since the backup");
+            None
+        }
+    }
+}
+
+fn is_empty(data_dir: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(data_dir)? {
+        let name = entry?.file_name();
+        if name != store::LOCK && name != "lost+found" {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Bundles in the data directory that the backup does not know, except damaged ones.
+fn newer_bundles(present: &Bundles, known: &HashSet<String>) -> io::Result<Vec<Received>> {
+    let mut newer = Vec::new();
+    for id in present.ids()? {
+        if known.contains(&id) {
+            continue;
+        }
+        let path = present.path(&id);
+        let mut file = File::open(&path)?;
+        let mut hash = Sha256::new();
+        let size = io::copy(&mut file, &mut hash)?;
+        match Manifest::read(&mut file) {
+            Ok(manifest) if hex(&hash.finalize()) == id => newer.push(Received { id, size, manifest }),
+            _ => tracing::warn!(file = %path.display(), "this is not a whole bundle; left alone"),
+        }
+    }
+    Ok(newer)
+}

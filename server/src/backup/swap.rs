@@ -1,0 +1,152 @@
+//! A restored state takes the place of the present one. A crash at any moment leaves the old state, or a swap that the next start finishes.
+//!
+//! First everything is made ready in a directory beside the present state. One rename decides; after it the swap only goes forward: the old
+//! files move out, a second rename says that they are out, and the new ones move in.
+
+use std::{
+    ffi::OsStr,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{BackupError, file_error};
+use crate::{bundle, ca, files, fleet, now_ms, server, store};
+
+/// How the names of a restore's own directories begin.
+pub(super) const PREFIX: &str = ".restore-";
+
+/// The directory while the old files move out. Its existence is the decision.
+const MOVING_OUT: &str = ".restore-out";
+
+/// The same directory while the new files move in.
+const MOVING_IN: &str = ".restore-in";
+
+/// In it: what is to be there.
+pub(super) const NEW: &str = "new";
+
+/// In it: what was there.
+const OLD: &str = "old";
+
+/// Whether a swap was decided and not finished.
+pub(super) fn is_unfinished(data_dir: &Path) -> bool {
+    data_dir.join(MOVING_OUT).exists() || data_dir.join(MOVING_IN).exists()
+}
+
+/// Finishes a restore that a crash cut short, if there is one, or removes what it had prepared. To be called before the database is opened.
+pub fn finish_restore(data_dir: &Path) -> Result<(), BackupError> {
+    let failed = |source| file_error(data_dir, source);
+    let left: Vec<_> = fs::read_dir(data_dir)
+        .map_err(failed)?
+        .filter_map(Result::ok)
+        .filter(|entry| is_work(&entry.file_name()))
+        .collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    let _lock = store::lock(data_dir)?;
+    if is_unfinished(data_dir) {
+        tracing::warn!("finishing a restore that was cut short");
+        finish(data_dir)?;
+    }
+    for entry in left {
+        let path = entry.path();
+        if path.exists() {
+            tracing::info!(directory = %path.display(), "removing the rest of an unfinished restore");
+            fs::remove_dir_all(&path).map_err(|source| file_error(&path, source))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a directory of this name is a restore's own.
+pub(super) fn is_work(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
+}
+
+/// Decides: `ready`, a directory in `data_dir` with [`NEW`] in it, takes the place of what is there. Where the old files are now, if there were
+/// any.
+pub(super) fn decide(ready: &Path, data_dir: &Path) -> Result<Option<PathBuf>, BackupError> {
+    let failed = |source| file_error(data_dir, source);
+    files::sync_dir(&ready.join(NEW)).map_err(failed)?;
+    files::sync_dir(ready).map_err(failed)?;
+    fs::rename(ready, data_dir.join(MOVING_OUT)).map_err(failed)?;
+    files::sync_dir(data_dir).map_err(failed)?;
+    finish(data_dir)
+}
+
+pub(super) fn finish(data_dir: &Path) -> Result<Option<PathBuf>, BackupError> {
+    let failed = |source| file_error(data_dir, source);
+    let (moving_out, moving_in) = (data_dir.join(MOVING_OUT), data_dir.join(MOVING_IN));
+    if moving_out.exists() {
+        move_out(data_dir, &moving_out.join(OLD)).map_err(failed)?;
+        fs::rename(&moving_out, &moving_in).map_err(failed)?;
+        files::sync_dir(data_dir).map_err(failed)?;
+    }
+    move_in(data_dir, &moving_in).map_err(failed)
+}
+
+/// Bundles stay where they are: their names say what they hold.
+fn move_out(data_dir: &Path, old: &Path) -> io::Result<()> {
+    files::create_private_dir(old)?;
+    let journals = [
+        format!("{}-wal", store::DATABASE),
+        format!("{}-shm", store::DATABASE),
+    ];
+    let names = [
+        store::DATABASE,
+        ca::CERTIFICATE_FILE,
+        ca::KEY_FILE,
+        server::SERVER_IDENTITY,
+        server::LISTENING,
+        fleet::FIRST_ADMIN_PASSWORD,
+    ];
+    for name in names.into_iter().chain(journals.iter().map(String::as_str)) {
+        move_if_there(&data_dir.join(name), &old.join(name))?;
+    }
+    files::sync_dir(old)?;
+    files::sync_dir(data_dir)
+}
+
+fn move_in(data_dir: &Path, moving_in: &Path) -> io::Result<Option<PathBuf>> {
+    let (new, bundles) = (moving_in.join(NEW), data_dir.join(bundle::DIRECTORY));
+    files::create_private_dir(&bundles)?;
+    for entry in entries(&new.join(bundle::DIRECTORY))? {
+        fs::rename(entry.path(), bundles.join(entry.file_name()))?;
+    }
+    files::sync_dir(&bundles)?;
+    for entry in entries(&new)? {
+        if entry.file_name() != OsStr::new(bundle::DIRECTORY) {
+            fs::rename(entry.path(), data_dir.join(entry.file_name()))?;
+        }
+    }
+    files::sync_dir(data_dir)?;
+    let old = moving_in.join(OLD);
+    let mut aside = None;
+    if old.exists() {
+        if fs::read_dir(&old)?.next().is_some() {
+            let place = data_dir.join(format!("replaced-{}", now_ms()));
+            fs::rename(&old, &place)?;
+            aside = Some(place);
+        } else {
+            fs::remove_dir(&old)?;
+        }
+    }
+    fs::remove_dir_all(moving_in)?;
+    files::sync_dir(data_dir)?;
+    Ok(aside)
+}
+
+/// None if the directory is gone: the swap was all but finished.
+fn entries(directory: &Path) -> io::Result<Vec<fs::DirEntry>> {
+    match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries?.collect(),
+    }
+}
+
+fn move_if_there(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,100 @@
+//! The database as a file: copied while a server uses it, and changed while none does.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::{DATABASE, StoreError, Tx, readers::BUSY_TIMEOUT, schema};
+
+/// What a restored database took over from the one that it replaces.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Inherited {
+    /// Certificates that were revoked since, or whose device was removed since.
+    pub revoked: usize,
+    /// Certificates that were issued since.
+    pub issued: usize,
+}
+
+/// Writes the database in `data_dir`, as it is at one moment, to the new file `to`. A server may be using it: nobody waits.
+pub fn copy(data_dir: &Path, to: &Path) -> Result<(), StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(data_dir.join(DATABASE), flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let to = to
+        .to_str()
+        .ok_or_else(|| StoreError::Corrupt(format!("{} is not UTF-8, which SQLite needs", to.display())))?;
+    connection.execute("VACUUM INTO ?", [to])?;
+    Ok(())
+}
+
+/// Reads from the database `file`, which no server uses.
+pub fn read<T>(file: &Path, job: impl FnOnce(&Tx) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    job(&Tx(Connection::open_with_flags(file, flags)?))
+}
+
+/// Checks the database `file`, which no server uses, and brings it up to date. It is one file afterwards, without a journal.
+pub fn check(file: &Path) -> Result<(), StoreError> {
+    let mut connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.execute_batch("PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;")?;
+    let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        return Err(StoreError::Corrupt(verdict));
+    }
+    schema::migrate(&mut connection)
+}
+
+/// Changes the database `file`, which no server uses, in one transaction.
+pub fn change<T>(file: &Path, job: impl FnOnce(&Tx) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let tx = Tx(Connection::open_with_flags(
+        file,
+        OpenFlags::SQLITE_OPEN_READ_WRITE,
+    )?);
+    tx.0.execute_batch(
+        "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; BEGIN IMMEDIATE",
+    )?;
+    let value = job(&tx)?;
+    tx.0.execute_batch("COMMIT")?;
+    Ok(value)
+}
+
+/// Takes over from the database `old` who may connect, as far as the devices are in the database `file` too: what was issued or revoked since
+/// `file` was written stays so. No server uses either.
+pub fn inherit(file: &Path, old: &Path, now_ms: i64) -> Result<Inherited, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI;
+    let mut connection = Connection::open_with_flags(file, flags)?;
+    let old = old
+        .to_str()
+        .ok_or_else(|| StoreError::Corrupt(format!("{} is not UTF-8, which SQLite needs", old.display())))?;
+    connection.execute("ATTACH ? AS old", [old])?;
+    let transaction = connection.transaction()?;
+    let mut revoked = transaction.execute(
+        "UPDATE certificates SET revoked_ms = ?1 WHERE revoked_ms IS NULL AND hash IN \
+         (SELECT hash FROM old.certificates WHERE revoked_ms IS NOT NULL)",
+        params![now_ms],
+    )?;
+    revoked += transaction.execute(
+        "UPDATE certificates SET revoked_ms = ?1 WHERE revoked_ms IS NULL \
+         AND device NOT IN (SELECT id FROM old.devices) \
+         AND device IN (SELECT subject FROM old.audit WHERE action = 'device.delete')",
+        params![now_ms],
+    )?;
+    let issued = transaction.execute(
+        "INSERT INTO certificates (hash, device, serial, issued_ms, expires_ms, replaces, revoked_ms) \
+         SELECT hash, device, serial, issued_ms, expires_ms, replaces, revoked_ms FROM old.certificates \
+         WHERE device IN (SELECT id FROM devices) ON CONFLICT DO NOTHING",
+        [],
+    )?;
+    transaction.execute(
+        "UPDATE pairing_tokens SET revoked = 1 WHERE used_by IS NULL AND hash IN \
+         (SELECT hash FROM old.pairing_tokens WHERE revoked = 1 OR used_by IS NOT NULL)",
+        [],
+    )?;
+    transaction.execute(
+        "UPDATE pairing_tokens SET used_key = NULL WHERE hash IN \
+         (SELECT hash FROM old.pairing_tokens WHERE used_by IS NOT NULL AND used_key IS NULL)",
+        [],
+    )?;
+    transaction.commit()?;
+    Ok(Inherited { revoked, issued })
+}
