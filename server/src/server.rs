@@ -22,7 +22,7 @@ use crate::{
     est, files,
     fleet::{self, Addresses, Fleet, FleetError},
     https,
-    mqtt::{self, Handler as _, Registry},
+    mqtt::{self, Registry},
     now_ms,
     store::{Store, StoreError, Tx},
     tls::{self, ServerCertificate, TlsError},
@@ -120,12 +120,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
         ca_fingerprint: authority.fingerprint(),
     };
     let fleet = Fleet::load(store.clone(), bundles, registry.clone(), addresses).await?;
-    let is_active = {
-        let fleet = fleet.clone();
-        move |certificate: &mqtt::Fingerprint| fleet.identify(certificate).is_some()
-    };
-    let https_tls = tls::https_config(&authority, Arc::clone(&certificate), is_active.clone())?;
-    let mqtt_tls = tls::mqtt_config(&authority, Arc::clone(&certificate), is_active)?;
+    let https_tls = tls::https_config(&authority, Arc::clone(&certificate), fleet.clone())?;
+    let mqtt_tls = tls::mqtt_config(&authority, Arc::clone(&certificate), fleet.clone())?;
     let app = App {
         fleet: fleet.clone(),
         shutdown: shutdown.clone(),

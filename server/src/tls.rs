@@ -59,29 +59,39 @@ struct Current {
     renew_at: OffsetDateTime,
 }
 
-/// Whether a certificate is active now. Called in every handshake, so from memory.
-pub trait IsActive: Fn(&Fingerprint) -> bool + Send + Sync + 'static {}
+/// Which certificates of the authority count. Called in every handshake, so from memory.
+pub trait Admission: Send + Sync + 'static {
+    /// Whether a certificate is active now.
+    fn is_active(&self, certificate: &Fingerprint) -> bool;
 
-impl<F: Fn(&Fingerprint) -> bool + Send + Sync + 'static> IsActive for F {}
+    /// This one, which the authority signed and whose time is not over, was refused. That its key was there is not shown. Must not block.
+    fn refused(&self, _certificate: &CertificateDer<'_>) {}
+}
+
+impl<F: Fn(&Fingerprint) -> bool + Send + Sync + 'static> Admission for F {
+    fn is_active(&self, certificate: &Fingerprint) -> bool {
+        self(certificate)
+    }
+}
 
 /// TLS for the MQTT port: a client certificate is required.
 pub fn mqtt_config(
     authority: &Authority,
     certificate: Arc<ServerCertificate>,
-    is_active: impl IsActive,
+    admission: impl Admission,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let verifier = client_verifier(authority)?.build()?;
-    Ok(Arc::new(config(verifier, certificate, is_active)?))
+    Ok(Arc::new(config(verifier, certificate, admission)?))
 }
 
 /// TLS for the HTTPS port: a client certificate is welcome. One that is shown must be active.
 pub fn https_config(
     authority: &Authority,
     certificate: Arc<ServerCertificate>,
-    is_active: impl IsActive,
+    admission: impl Admission,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let verifier = client_verifier(authority)?.allow_unauthenticated().build()?;
-    let mut config = config(verifier, certificate, is_active)?;
+    let mut config = config(verifier, certificate, admission)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
@@ -102,9 +112,9 @@ fn client_verifier(authority: &Authority) -> Result<rustls::server::ClientCertVe
 fn config(
     inner: Arc<dyn ClientCertVerifier>,
     certificate: Arc<ServerCertificate>,
-    is_active: impl IsActive,
+    admission: impl Admission,
 ) -> Result<ServerConfig, TlsError> {
-    let verifier = Arc::new(ActiveVerifier { inner, is_active });
+    let verifier = Arc::new(ActiveVerifier { inner, admission });
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)
@@ -119,7 +129,7 @@ fn config(
 /// Adds to the checks of X.509 that the certificate is active.
 struct ActiveVerifier<F> {
     inner: Arc<dyn ClientCertVerifier>,
-    is_active: F,
+    admission: F,
 }
 
 // === impl ServerCertificate ===
@@ -200,7 +210,7 @@ impl Current {
 
 // === impl ActiveVerifier ===
 
-impl<F: IsActive> ClientCertVerifier for ActiveVerifier<F> {
+impl<F: Admission> ClientCertVerifier for ActiveVerifier<F> {
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -208,10 +218,11 @@ impl<F: IsActive> ClientCertVerifier for ActiveVerifier<F> {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.inner.verify_client_cert(end_entity, intermediates, now)?;
-        if (self.is_active)(&fingerprint(end_entity)) {
+        if self.admission.is_active(&fingerprint(end_entity)) {
             Ok(verified)
         } else {
-            // Ours, but no longer (or not yet) known: the alert tells the device that trying again does not help.
+            self.admission.refused(end_entity);
+            // Ours, but no longer (or not yet) known: the alert tells the device that it was not the connection.
             Err(rustls::CertificateError::Revoked.into())
         }
     }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use homeport_api::{Device, DeviceProgress, Event};
+use rustls_pki_types::CertificateDer;
 
 mod accounts;
 mod certificates;
@@ -18,10 +19,13 @@ mod ingest;
 mod library;
 mod live;
 mod pairing;
+mod readmission;
 mod transition;
 
 pub(crate) use self::accounts::FIRST_ADMIN_PASSWORD;
-use self::{accounts::Accounts, certificates::Certificates, events::Events, live::Live};
+use self::{
+    accounts::Accounts, certificates::Certificates, events::Events, live::Live, readmission::Refused,
+};
 pub use self::{
     accounts::{Credential, LoginError, create_first_admin, reset_password},
     events::Watcher,
@@ -29,8 +33,9 @@ pub use self::{
 };
 use crate::{
     bundle::Bundles,
-    mqtt::Registry,
+    mqtt::{Fingerprint, Registry},
     store::{Store, StoreError, Tx},
+    tls::Admission,
 };
 
 /// The fleet. Cheap to clone.
@@ -55,6 +60,7 @@ struct Inner {
     registry: Registry,
     addresses: Addresses,
     certificates: Certificates,
+    refused: Refused,
     live: Live,
     events: Events,
     accounts: Accounts,
@@ -101,18 +107,21 @@ impl Fleet {
     ) -> Result<Self, StoreError> {
         let active = store.read(Tx::active_certificates).await?;
         let (live, news) = Live::new();
+        let (refused, waiting) = Refused::new();
         let fleet = Self(Arc::new(Inner {
             store,
             bundles,
             registry,
             addresses,
             certificates: Certificates::new(active),
+            refused,
             live,
             events: Events::new(),
             accounts: Accounts::new(),
             library: tokio::sync::Mutex::default(),
         }));
         tokio::spawn(live::follow(Arc::downgrade(&fleet.0), news));
+        tokio::spawn(readmission::follow(Arc::downgrade(&fleet.0), waiting));
         Ok(fleet)
     }
 
@@ -132,6 +141,16 @@ impl Fleet {
     #[must_use]
     pub fn watch(&self) -> Watcher {
         self.0.events.watch()
+    }
+}
+
+impl Admission for Fleet {
+    fn is_active(&self, certificate: &Fingerprint) -> bool {
+        self.0.certificates.identify(certificate).is_some()
+    }
+
+    fn refused(&self, certificate: &CertificateDer<'_>) {
+        self.0.refused.push(certificate);
     }
 }
 

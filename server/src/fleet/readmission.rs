@@ -1,0 +1,164 @@
+//! Certificates that our authority signed and the database does not know: it is older than they are.
+//!
+//! They are refused. While a restore lets them (`homeport-server restore --readmit`), a refused one is looked at, and its device gets in with
+//! its next attempt: what decides is a transaction, as for every other certificate.
+
+use std::{collections::HashSet, sync::Weak};
+
+use homeport_protocol::DeviceId;
+use rustls_pki_types::CertificateDer;
+use tokio::sync::mpsc;
+
+use super::{Fleet, Inner, effects::Effect};
+use crate::{
+    ca::{DEVICE_BACKDATE, DeviceCertificate, fingerprint},
+    hex, now_ms,
+    store::{StoreError, Tx},
+};
+
+/// Refused certificates that may wait. What does not fit is dropped: the device comes again.
+const WAITING: usize = 64;
+
+/// Devices that are told of once while the server runs. Of more, the log is silent.
+const NAMED: usize = 10_000;
+
+/// The name in the audit record.
+const ACTOR: &str = "homeport-server";
+
+/// Where certificates go that were refused in a handshake.
+#[derive(Debug)]
+pub(super) struct Refused(mpsc::Sender<CertificateDer<'static>>);
+
+/// What became of a refused certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// It was revoked, or is active: nothing to do.
+    Known,
+    /// It is active from now on.
+    Readmitted,
+    /// It stays out, for this reason.
+    Unknown(&'static str),
+}
+
+/// A device certificate, and when it was issued.
+struct Shown {
+    device: DeviceId,
+    certificate: DeviceCertificate,
+    issued_ms: i64,
+}
+
+// === impl Refused ===
+
+impl Refused {
+    pub(super) fn new() -> (Self, mpsc::Receiver<CertificateDer<'static>>) {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        (Self(sender), receiver)
+    }
+
+    /// Never blocks: it is called during handshakes.
+    pub(super) fn push(&self, certificate: &CertificateDer<'_>) {
+        if let Ok(place) = self.0.try_reserve() {
+            place.send(certificate.clone().into_owned());
+        }
+    }
+}
+
+/// Looks at refused certificates until the fleet is gone.
+pub(super) async fn follow(fleet: Weak<Inner>, mut refused: mpsc::Receiver<CertificateDer<'static>>) {
+    let mut named = HashSet::new();
+    while let Some(certificate) = refused.recv().await {
+        let Some(inner) = fleet.upgrade() else { return };
+        let Some(shown) = Shown::read(&certificate) else {
+            continue;
+        };
+        let device = shown.device.clone();
+        match look_at(&Fleet(inner), shown).await {
+            Ok(Verdict::Known) => {}
+            Ok(Verdict::Readmitted) => tracing::info!(%device, "readmitted a certificate"),
+            Ok(Verdict::Unknown(reason)) => {
+                if named.len() < NAMED && named.insert(device.clone()) {
+                    tracing::warn!(
+                        %device,
+                        devices = named.len(),
+                        "refused a certificate that the authority signed and the database does not know: {reason}"
+                    );
+                }
+            }
+            Err(error) => tracing::warn!(%device, %error, "cannot look at a refused certificate"),
+        }
+    }
+}
+
+async fn look_at(fleet: &Fleet, shown: Shown) -> Result<Verdict, StoreError> {
+    let certificate = shown.certificate.fingerprint;
+    // Revoked devices try again and again: that must not cost writes.
+    if fleet
+        .0
+        .store
+        .read(move |tx| tx.has_certificate(&certificate))
+        .await?
+    {
+        return Ok(Verdict::Known);
+    }
+    fleet
+        .change(move |tx, effects| {
+            let now_ms = now_ms();
+            let verdict = judge(tx, now_ms, &shown)?;
+            if verdict == Verdict::Readmitted {
+                let id = shown.device.as_str();
+                let replaces = tx.newest_certificate(id)?.map(|(newest, _)| newest);
+                tx.insert_certificate(shown.issued_ms, id, &shown.certificate, replaces.as_ref())?;
+                tx.audit(now_ms, ACTOR, "device.readmit", id, &shown.certificate.serial)?;
+                let row = tx.device(id)?;
+                effects.push(Effect::Activate(certificate, shown.device));
+                effects.device(row);
+            }
+            Ok(verdict)
+        })
+        .await
+}
+
+fn judge(tx: &Tx, now_ms: i64, shown: &Shown) -> Result<Verdict, StoreError> {
+    let id = shown.device.as_str();
+    if tx.has_certificate(&shown.certificate.fingerprint)? {
+        return Ok(Verdict::Known);
+    }
+    let Some(device) = tx.device(id)? else {
+        return Ok(Verdict::Unknown("there is no such device; pair it anew"));
+    };
+    if device.revoked {
+        return Ok(Verdict::Unknown("the device is revoked"));
+    }
+    if !tx.is_readmitted(now_ms, shown.issued_ms)? {
+        return Ok(Verdict::Unknown(
+            "pair the device again, or restore with --readmit after a database was lost",
+        ));
+    }
+    let newest = tx.newest_certificate(id)?;
+    if newest.is_some_and(|(_, issued_ms)| issued_ms > shown.issued_ms) {
+        return Ok(Verdict::Unknown("the device has a newer one"));
+    }
+    Ok(Verdict::Readmitted)
+}
+
+// === impl Shown ===
+
+impl Shown {
+    /// What [`crate::ca::Authority::issue_device`] wrote.
+    fn read(der: &CertificateDer<'static>) -> Option<Self> {
+        let (_, parsed) = x509_parser::parse_x509_certificate(der).ok()?;
+        let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
+        let validity = parsed.validity();
+        let backdate = i64::try_from(DEVICE_BACKDATE.as_secs()).ok()?;
+        Some(Self {
+            device: name.parse().ok()?,
+            issued_ms: (validity.not_before.timestamp() + backdate) * 1000,
+            certificate: DeviceCertificate {
+                fingerprint: fingerprint(der),
+                serial: hex(parsed.raw_serial()),
+                expires_ms: validity.not_after.timestamp() * 1000,
+                der: der.clone(),
+            },
+        })
+    }
+}
