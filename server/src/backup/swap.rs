@@ -150,3 +150,85 @@ fn move_if_there(from: &Path, to: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUNDLE: &str = "bundles/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.raucb";
+    const STATE: [&str; 4] = [
+        store::DATABASE,
+        ca::CERTIFICATE_FILE,
+        ca::KEY_FILE,
+        server::SERVER_IDENTITY,
+    ];
+
+    /// A data directory with an old state, and what is to replace it.
+    fn prepare() -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let data_dir = directory.path();
+        let ready = data_dir.join(".restore-ready");
+        for bundles in [data_dir.join("bundles"), ready.join(NEW).join("bundles")] {
+            fs::create_dir_all(bundles).unwrap();
+        }
+        for name in STATE {
+            fs::write(data_dir.join(name), "old").unwrap();
+            fs::write(ready.join(NEW).join(name), "new").unwrap();
+        }
+        fs::write(data_dir.join("homeport.db-wal"), "old").unwrap();
+        fs::write(ready.join(NEW).join(BUNDLE), "new").unwrap();
+        (directory, ready)
+    }
+
+    fn is_new(data_dir: &Path) {
+        for name in STATE.into_iter().chain([BUNDLE]) {
+            assert_eq!(fs::read_to_string(data_dir.join(name)).unwrap(), "new", "{name}");
+        }
+        assert!(!data_dir.join("homeport.db-wal").exists());
+        let names = || fs::read_dir(data_dir).unwrap().map(|entry| entry.unwrap().path());
+        let aside: Vec<_> = names()
+            .filter(|path| path.to_string_lossy().contains("/replaced-"))
+            .collect();
+        assert_eq!(aside.len(), 1);
+        for name in STATE.into_iter().chain(["homeport.db-wal"]) {
+            assert_eq!(fs::read_to_string(aside[0].join(name)).unwrap(), "old", "{name}");
+        }
+        assert!(!names().any(|path| is_work(path.file_name().unwrap())));
+    }
+
+    #[test]
+    fn before_the_decision_the_old_state_stays() {
+        let (directory, ready) = prepare();
+        finish_restore(directory.path()).unwrap();
+        assert!(!ready.exists());
+        for name in STATE {
+            assert_eq!(fs::read_to_string(directory.path().join(name)).unwrap(), "old");
+        }
+    }
+
+    #[test]
+    fn after_it_a_swap_that_was_cut_short_anywhere_is_finished() {
+        for done in 0..=STATE.len() {
+            let (directory, ready) = prepare();
+            let (data_dir, out) = (directory.path(), directory.path().join(MOVING_OUT));
+            fs::rename(&ready, &out).unwrap();
+            fs::create_dir(out.join(OLD)).unwrap();
+            for name in &STATE[..done] {
+                fs::rename(data_dir.join(name), out.join(OLD).join(name)).unwrap();
+            }
+            finish_restore(data_dir).unwrap();
+            is_new(data_dir);
+
+            let (directory, ready) = prepare();
+            let (data_dir, into) = (directory.path(), directory.path().join(MOVING_IN));
+            move_out(data_dir, &ready.join(OLD)).unwrap();
+            fs::rename(&ready, &into).unwrap();
+            for name in &STATE[..done] {
+                fs::rename(into.join(NEW).join(name), data_dir.join(name)).unwrap();
+            }
+            assert!(is_unfinished(data_dir));
+            finish_restore(data_dir).unwrap();
+            is_new(data_dir);
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod backup;
 mod bundles;
 mod crash;
 mod fleet;
