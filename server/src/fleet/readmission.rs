@@ -36,8 +36,10 @@ enum Verdict {
     Known,
     /// It is active from now on.
     Readmitted,
-    /// It stays out, for this reason.
-    Unknown(&'static str),
+    /// It stays out for good, for this reason.
+    Refused(&'static str),
+    /// It stays out until somebody decides: the device itself may connect.
+    Unknown,
 }
 
 /// A device certificate, and when it was issued.
@@ -64,29 +66,55 @@ impl Refused {
 }
 
 /// Looks at refused certificates until the fleet is gone.
-pub(super) async fn follow(fleet: Weak<Inner>, mut refused: mpsc::Receiver<CertificateDer<'static>>) {
-    let mut named = HashSet::new();
+pub(super) async fn follow(inner: Weak<Inner>, mut refused: mpsc::Receiver<CertificateDer<'static>>) {
+    let (mut named, mut unknown) = (HashSet::new(), 0_usize);
     while let Some(certificate) = refused.recv().await {
-        let Some(inner) = fleet.upgrade() else { return };
+        let Some(inner) = inner.upgrade() else { return };
         let Some(shown) = Shown::read(&certificate) else {
             continue;
         };
         let device = shown.device.clone();
-        match look_at(&Fleet(inner), shown).await {
+        let fleet = Fleet(inner);
+        match look_at(&fleet, shown).await {
             Ok(Verdict::Known) => {}
             Ok(Verdict::Readmitted) => tracing::info!(%device, "readmitted a certificate"),
-            Ok(Verdict::Unknown(reason)) => {
+            Ok(Verdict::Refused(reason)) => {
                 if named.len() < NAMED && named.insert(device.clone()) {
+                    tracing::info!(%device, "refused a certificate: {reason}");
+                }
+            }
+            Ok(Verdict::Unknown) => {
+                if named.len() < NAMED && named.insert(device.clone()) {
+                    unknown += 1;
                     tracing::warn!(
                         %device,
-                        devices = named.len(),
-                        "refused a certificate that the authority signed and the database does not know: {reason}"
+                        devices = unknown,
+                        "refused a certificate that the authority signed and the database does not know: pair the device again, or, after \
+                         a database was lost, restore with --readmit"
                     );
+                    if let Err(error) = note(&fleet, device).await {
+                        tracing::warn!(%error, "cannot note a refused certificate");
+                    }
                 }
             }
             Err(error) => tracing::warn!(%device, %error, "cannot look at a refused certificate"),
         }
     }
+}
+
+/// Shows operators that a device is locked out.
+async fn note(fleet: &Fleet, device: DeviceId) -> Result<(), StoreError> {
+    fleet
+        .change(move |tx, _| {
+            tx.audit(
+                now_ms(),
+                ACTOR,
+                "device.unknown-certificate",
+                device.as_str(),
+                "pair it again, or restore with --readmit",
+            )
+        })
+        .await
 }
 
 async fn look_at(fleet: &Fleet, shown: Shown) -> Result<Verdict, StoreError> {
@@ -124,20 +152,18 @@ fn judge(tx: &Tx, now_ms: i64, shown: &Shown) -> Result<Verdict, StoreError> {
         return Ok(Verdict::Known);
     }
     let Some(device) = tx.device(id)? else {
-        return Ok(Verdict::Unknown("there is no such device; pair it anew"));
+        return Ok(Verdict::Refused("there is no such device"));
     };
     if device.revoked {
-        return Ok(Verdict::Unknown("the device is revoked"));
+        return Ok(Verdict::Refused("the device is revoked"));
     }
     if !tx.is_readmitted(now_ms, shown.issued_ms)? {
-        return Ok(Verdict::Unknown(
-            "pair the device again, or restore with --readmit after a database was lost",
-        ));
+        return Ok(Verdict::Unknown);
     }
     let newest = tx.newest_certificate(id)?;
     // Certificates know whole seconds only.
     if newest.is_some_and(|(_, issued_ms)| issued_ms / 1000 > shown.issued_ms / 1000) {
-        return Ok(Verdict::Unknown("the device has a newer one"));
+        return Ok(Verdict::Refused("the device has a newer one"));
     }
     Ok(Verdict::Readmitted)
 }

@@ -224,8 +224,15 @@ fn certificates_that_only_the_lost_database_knew_come_back_when_they_are_let() {
     for _ in 0..3 {
         assert!(!renewed.works(&server));
     }
-    // The server has looked at what was refused: this comes after it.
-    assert!(renewing.works(&server));
+    let person = server.log_in();
+    let is_told = || {
+        let audit = person.get("/api/v1/audit");
+        audit.as_array().unwrap().iter().any(|entry| {
+            entry["action"] == "device.unknown-certificate" && entry["subject"] == renewed.id.as_str()
+        })
+    };
+    until(is_told);
+    assert!(!renewed.works(&server) && renewing.works(&server));
     drop(server);
 
     let new = directory();
