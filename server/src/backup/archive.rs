@@ -101,7 +101,7 @@ impl<W: Write> Writer<W> {
             )));
         }
         let hash = source.finish();
-        self.sums.push_str(&format!("{hash}  {name}\n"));
+        self.sums.extend([hash.as_str(), "  ", name, "\n"]);
         Ok(hash)
     }
 }
@@ -134,10 +134,10 @@ impl<R: Read> Read for Hashing<R> {
 /// Unpacks the backup `source` into the empty directory `into`, and checks all of it. Nothing but what a backup holds is unpacked.
 pub(super) fn unpack(source: impl Read, into: &Path) -> Result<About, BackupError> {
     let mut archive = Archive::new(source);
-    let mut entries = archive.entries().map_err(damaged)?;
+    let entries = archive.entries().map_err(damaged)?;
     let mut about = None;
     let mut found = BTreeMap::new();
-    while let Some(entry) = entries.next() {
+    for entry in entries {
         // What is no tar archive at all fails here, at its first entry.
         let entry = entry.map_err(|error| match &about {
             None => BackupError::Foreign(error.to_string()),

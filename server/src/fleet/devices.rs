@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     now_ms,
-    store::{Range, StoreError, Tx},
+    store::{Range, StoreError, Tx, device_id},
 };
 
 /// Longest name of a device, in characters.
@@ -96,10 +96,10 @@ impl Fleet {
         self.change(move |tx, effects| {
             let device = tx.device(&id)?.ok_or_else(|| FleetError::no_device(&id))?;
             let now_ms = now_ms();
-            let device_id = shut_out(tx, effects, now_ms, &id)?;
+            let removed = shut_out(tx, effects, now_ms, &id)?;
             tx.delete_device(&id)?;
             tx.audit(now_ms, &actor, "device.delete", &id, &device.name)?;
-            effects.push(Effect::Forget(device_id));
+            effects.push(Effect::Forget(removed));
             effects.push(Effect::Publish(Event::DeviceRemoved { id }));
             Ok(())
         })
@@ -169,9 +169,7 @@ impl Fleet {
 
 /// Takes back all that lets a device in: its certificates, and the tokens that would give it new ones.
 fn shut_out(tx: &Tx, effects: &mut Effects, now_ms: i64, id: &str) -> Result<DeviceId, StoreError> {
-    let device: DeviceId = id
-        .parse()
-        .map_err(|_| StoreError::Corrupt(format!("{id} is no device id")))?;
+    let device = device_id(id)?;
     effects.push(Effect::Deactivate(tx.revoke_certificates(now_ms, id, None)?));
     tx.revoke_tokens_for(id)?;
     tx.forget_token_keys(id)?;

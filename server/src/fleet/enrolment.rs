@@ -16,7 +16,7 @@ use crate::{
     est::{Enrolment, Hints, IssueError, Sign},
     mqtt::Fingerprint,
     now_ms, random, sha256,
-    store::{StoreError, Tx},
+    store::{StoreError, Tx, device_id},
 };
 
 /// Random bytes in a device's id: 16 characters.
@@ -188,11 +188,6 @@ fn random_id() -> Result<DeviceId, StoreError> {
         .map(|value| char::from(ALPHABET[value]))
         .collect();
     device_id(&id)
-}
-
-fn device_id(id: &str) -> Result<DeviceId, StoreError> {
-    id.parse()
-        .map_err(|_| StoreError::Corrupt(format!("{id} is no device id")))
 }
 
 // === impl IssueError ===

@@ -228,8 +228,13 @@ fn is_new(
     channel: Channel,
     (queue, sequence): (u64, u64),
 ) -> Result<bool, HandlerError> {
-    if !tx.has_device(device)? {
-        return Err(HandlerError::Refused("the device was removed".into()));
+    // Its connection is about to end. A revoked device keeps the message for when it is paired again.
+    if !tx.has_active_certificate(device)? {
+        return Err(if tx.has_device(device)? {
+            HandlerError::Unavailable("the device is revoked".into())
+        } else {
+            HandlerError::Refused("the device was removed".into())
+        });
     }
     Ok(tx.advance_queue(now_ms, device, channel.as_str(), queue, sequence)?)
 }

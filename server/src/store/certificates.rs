@@ -3,7 +3,7 @@
 use homeport_protocol::DeviceId;
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, device_id};
 use crate::{ca::DeviceCertificate, mqtt::Fingerprint};
 
 // === impl Tx ===
@@ -42,10 +42,20 @@ impl Tx {
             .prepare_cached(
                 "SELECT device FROM certificates WHERE hash = ? AND revoked_ms IS NULL AND expires_ms > ?",
             )?
-            .query_row(params![certificate, now_ms], |row| row.get(0))
+            .query_row(params![certificate, now_ms], |row| row.get::<_, String>(0))
             .optional()?
-            .map(device_id)
+            .map(|id| device_id(&id))
             .transpose()
+    }
+
+    /// Whether the device has a certificate that is not revoked.
+    pub fn has_active_certificate(&self, device: &str) -> Result<bool, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM certificates WHERE device = ? AND revoked_ms IS NULL)",
+            )?
+            .query_row([device], |row| row.get(0))?)
     }
 
     /// How many certificates the device got after `since_ms`, and when it got the first of them.
@@ -116,7 +126,7 @@ impl Tx {
         let mut rows = statement.query([])?;
         let mut certificates = Vec::new();
         while let Some(row) = rows.next()? {
-            certificates.push((row.get(0)?, device_id(row.get(1)?)?));
+            certificates.push((row.get(0)?, device_id(&row.get::<_, String>(1)?)?));
         }
         Ok(certificates)
     }
@@ -170,11 +180,6 @@ impl Tx {
         let rows = statement.query_map(params![before_ms, limit], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
-}
-
-fn device_id(id: String) -> Result<DeviceId, StoreError> {
-    id.parse()
-        .map_err(|_| StoreError::Corrupt(format!("{id} is no device id")))
 }
 
 #[cfg(test)]

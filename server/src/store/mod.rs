@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use homeport_protocol::DeviceId;
 use nix::fcntl::{Flock, FlockArg};
 use rusqlite::Connection;
 
@@ -171,6 +172,12 @@ pub(crate) fn lock(data_dir: &Path) -> Result<Flock<File>, StoreError> {
             source: Arc::new(source),
         })?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| StoreError::Locked(data_dir.to_owned()))
+}
+
+/// The id that is in the database.
+pub(crate) fn device_id(id: &str) -> Result<DeviceId, StoreError> {
+    id.parse()
+        .map_err(|_| StoreError::Corrupt(format!("{id} is no device id")))
 }
 
 // === impl StoreError ===

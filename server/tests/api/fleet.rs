@@ -316,6 +316,29 @@ async fn a_renewed_certificate_replaces_the_old_one_when_it_is_used() {
 }
 
 #[tokio::test]
+async fn what_a_revoked_device_still_sends_is_not_taken() {
+    let world = World::new().await;
+    let mut device = world.pair().await;
+    world.connect(&mut device).await;
+    let report = |sequence| Sequenced {
+        queue: 1,
+        sequence,
+        message: Report::Inventory(Inventory::default()),
+    };
+    world.fleet.report(&device.id, report(98)).await.unwrap();
+    world
+        .fleet
+        .revoke_device(ADMIN.into(), device.id.to_string())
+        .await
+        .unwrap();
+    // Not refused for good: it is sent again after the device is paired again.
+    assert!(matches!(
+        world.fleet.report(&device.id, report(99)).await,
+        Err(HandlerError::Unavailable(_))
+    ));
+}
+
+#[tokio::test]
 async fn renewals_have_a_rate_and_few_wait_for_their_use() {
     let world = World::new().await;
     let (device, other) = (world.pair().await, world.pair().await);
