@@ -20,10 +20,8 @@ use std::{
 use futures_util::{StreamExt as _, future::join_all, stream};
 use homeport_protocol::{DeviceId, Record, Sequenced, senml::Pack};
 use homeport_server::{
-    bundle::Bundles,
     ca::{Authority, CertificateRequest},
-    mqtt::Registry,
-    store::{Store, StoreError},
+    store::Store,
 };
 use mqtt_proto::{Pid, QoS, QosPid, TopicFilter, TopicName, v5};
 use rustls::{ClientConfig, RootCertStore};

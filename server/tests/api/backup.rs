@@ -361,3 +361,40 @@ fn a_backup_that_does_not_fit_leaves_nothing_behind() {
     let output = run("backup", &files.path().join("other.tar"), empty.path(), &[]);
     assert!(refusal(output).contains("no database"));
 }
+
+#[test]
+fn a_backup_needs_no_bundles_and_takes_no_damaged_ones() {
+    let (server, files) = (Server::start(), directory());
+    let person = server.log_in();
+    let device = person.pair(&server);
+    let (first, file) = upload(&person, "1");
+    let (second, _) = upload(&person, "2");
+    let path = |id: &str| server.data_dir().join(format!("bundles/{id}.raucb"));
+    let without = files.path().join("without.tar");
+    let output = run("backup", &without, server.data_dir(), &["--no-bundles"]);
+    assert!(output.status.success(), "{output:?}");
+
+    fs::write(path(&second), "damaged").unwrap();
+    let backup = files.path().join("backup.tar");
+    let said = refusal(run("backup", &backup, server.data_dir(), &[]));
+    assert!(said.contains(&second) && said.contains("damaged"), "{said}");
+    assert!(!backup.exists());
+    fs::remove_file(path(&second)).unwrap();
+    let output = run("backup", &backup, server.data_dir(), &[]);
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&second) && !said.contains(&first), "{said}");
+    drop(server);
+
+    let new = directory();
+    let said = restore(&without, new.path(), &[]);
+    assert!(
+        said.contains(&first) && said.contains("upload it again"),
+        "{said}"
+    );
+    let server = Server::start_in(new);
+    let person = server.log_in();
+    let uploaded = person.send("POST", "/api/v1/bundles", file.as_slice());
+    assert_eq!(uploaded.status(), 200);
+    assert_eq!(download(&server, &device, &first), file);
+}

@@ -316,6 +316,40 @@ async fn a_renewed_certificate_replaces_the_old_one_when_it_is_used() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_asked_for_again_when_a_device_connects() {
+    let world = World::new().await;
+    let device = world.pair().await;
+    let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+    world
+        .fleet
+        .revoke_device(ADMIN.into(), device.id.to_string())
+        .await
+        .unwrap();
+    assert!(!world.fleet.connected(&device.id, &device.certificate, peer).await);
+    let shown = world.fleet.device(device.id.to_string()).await.unwrap();
+    assert!(shown.revoked && !shown.online);
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_off_at_once_has_used_its_certificate() {
+    let world = World::new().await;
+    let device = world.pair().await;
+    let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+    world.renew(&device.certificate, [9; 32]).await.unwrap();
+    {
+        let mut connected = Box::pin(world.fleet.connected(&device.id, &[9; 32], peer));
+        assert!(futures_util::poll!(&mut connected).is_pending());
+    }
+    // Committed after it.
+    world
+        .fleet
+        .rename_device(ADMIN.into(), device.id.to_string(), "b".into())
+        .await
+        .unwrap();
+    assert!(!world.is_active(&device.certificate) && world.is_active(&[9; 32]));
+}
+
+#[tokio::test]
 async fn what_a_revoked_device_still_sends_is_not_taken() {
     let world = World::new().await;
     let mut device = world.pair().await;
