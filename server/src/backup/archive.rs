@@ -134,7 +134,8 @@ impl<R: Read> Read for Hashing<R> {
 /// Unpacks the backup `source` into the empty directory `into`, and checks all of it. Nothing but what a backup holds is unpacked.
 pub(super) fn unpack(source: impl Read, into: &Path) -> Result<About, BackupError> {
     let mut archive = Archive::new(source);
-    let entries = archive.entries().map_err(damaged)?;
+    // Raw: no extension of tar is needed for our names, and their content would be read into memory.
+    let entries = archive.entries().map_err(damaged)?.raw(true);
     let mut about = None;
     let mut found = BTreeMap::new();
     for entry in entries {

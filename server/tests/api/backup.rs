@@ -96,21 +96,25 @@ fn a_backup_under_load_becomes_a_working_server() {
     let done = AtomicBool::new(false);
     let backup = thread::scope(|scope| {
         scope.spawn(|| {
-            while !done.load(Relaxed) {
+            for _ in 0..500 {
+                if done.load(Relaxed) {
+                    break;
+                }
                 let (id, _) = upload(&person, "2");
                 person.pair(&server);
                 let deleted = person.send("DELETE", &format!("/api/v1/bundles/{id}"), ());
                 assert_eq!(deleted.status(), 204);
             }
         });
-        let backups = (0..5).map(|number| {
-            let backup = files.path().join(format!("{number}.tar"));
-            back_up(&server, &backup);
-            backup
-        });
-        let backup = backups.last().unwrap();
+        let backups: Vec<_> = (0..5)
+            .map(|number| {
+                let backup = files.path().join(format!("{number}.tar"));
+                back_up(&server, &backup);
+                backup
+            })
+            .collect();
         done.store(true, Relaxed);
-        backup
+        backups[4].clone()
     });
     let mode = fs::metadata(&backup).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
