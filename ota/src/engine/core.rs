@@ -23,6 +23,8 @@ use crate::{
 
 /// Longest pause between two tries to write or queue something that must not be lost.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// Where the running version comes from while no slot has one.
+const OS_RELEASE: &str = "os-release";
 /// Longest pause before the backend is asked again.
 pub(super) const BACKEND_MAX_PAUSE: Duration = Duration::from_secs(10);
 
@@ -54,6 +56,8 @@ pub(super) struct Running {
     pub(super) slot: String,
     pub(super) bootname: String,
     pub(super) version: String,
+    /// Where the version comes from, for people.
+    pub(super) version_source: String,
 }
 
 // === impl Core ===
@@ -69,6 +73,7 @@ impl<B: Backend, S: ReportSink> Core<B, S> {
     ) -> Self {
         let running = Running {
             version: config.os_version.clone(),
+            version_source: OS_RELEASE.to_owned(),
             ..Running::default()
         };
         let core = Self {
@@ -268,15 +273,17 @@ impl<B: Backend, S: ReportSink> Core<B, S> {
     async fn see(&self, slots: &[SlotStatus]) {
         if let Some(booted) = booted(slots) {
             let version = &booted.slot.version;
-            let version = if version.is_empty() {
-                &self.config.os_version
+            let (version, version_source) = if version.is_empty() {
+                (&self.config.os_version, OS_RELEASE.to_owned())
             } else {
-                version
+                let source = format!("{}'s status of slot {}", self.backend.name(), booted.slot.name);
+                (version, source)
             };
             *lock(&self.running) = Running {
                 slot: booted.slot.name.clone(),
                 bootname: booted.slot.bootname.clone(),
                 version: version.clone(),
+                version_source,
             };
         }
         let slots: Vec<_> = slots.iter().map(|slot| slot.slot.clone()).collect();

@@ -354,11 +354,14 @@ impl<B: Backend, S: ReportSink> Core<B, S> {
             let detail = format!("the bundle is for {compatible:?}, this device is {device:?}");
             return Err(Stop::Failed(Reason::new(FailureCode::Incompatible, detail)));
         }
-        let running = self.running().version;
-        let older = !running.is_empty() && version::compare(version, &running) == Ordering::Less;
+        let running = self.running();
+        let older =
+            !running.version.is_empty() && version::compare(version, &running.version) == Ordering::Less;
         if older && !self.config.allow_downgrade {
             let detail = format!(
-                "version {version:?} is older than the running {running:?}, and this device does not allow downgrades"
+                "version {version:?} (from the bundle's manifest) is older than the running {:?} (from {}), \
+                 and this device does not allow downgrades",
+                running.version, running.version_source
             );
             return Err(Stop::Failed(Reason::new(FailureCode::VersionTooOld, detail)));
         }

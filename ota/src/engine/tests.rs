@@ -739,9 +739,19 @@ async fn a_bundle_that_is_gone_or_replaced_fails() {
 
 #[tokio::test]
 async fn the_wrong_bundle_is_not_even_fetched() {
-    for (version, compatible, code) in [
-        ("2.0.0", "other", FailureCode::Incompatible),
-        ("0.1.0", "board", FailureCode::VersionTooOld),
+    for (version, compatible, code, detail) in [
+        (
+            "2.0.0",
+            "other",
+            FailureCode::Incompatible,
+            "the bundle is for \"other\", this device is \"board\"",
+        ),
+        (
+            "0.1.0",
+            "board",
+            FailureCode::VersionTooOld,
+            "version \"0.1.0\" (from the bundle's manifest) is older than the running \"1.0.0\" (from fake 1's status of slot a)",
+        ),
     ] {
         let device = Device::new(usize::MAX, HEALTHY).await;
         let handle = device.start().await;
@@ -750,7 +760,9 @@ async fn the_wrong_bundle_is_not_even_fetched() {
         compatible.clone_into(&mut deploy.bundle.compatible);
         handle.deploy(deploy).await;
         device.final_report().await;
-        assert_eq!(device.reports().pop().unwrap().1.unwrap().code, code);
+        let reason = device.reports().pop().unwrap().1.unwrap();
+        assert_eq!(reason.code, code);
+        assert!(reason.detail.starts_with(detail), "{}", reason.detail);
         assert_eq!(device.server.seen.requests.load(Ordering::SeqCst), 0);
     }
 }
