@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use homeport_ota::EngineStatus;
-use homeport_protocol::{Inventory, limits};
+use homeport_protocol::{Inventory, Slot, limits};
 
 use crate::file;
 
@@ -25,8 +25,6 @@ const MAX_OS_RELEASE: u64 = 16 * 1024;
 /// The device as it is now; what cannot be known stays empty.
 pub(crate) fn collect(engine: &EngineStatus) -> Inventory {
     let os_release = os_release();
-    let mut slots = engine.slots.clone();
-    slots.truncate(limits::MAX_SLOTS);
     Inventory {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         os: field(&os_release, "PRETTY_NAME").unwrap_or_default(),
@@ -39,8 +37,18 @@ pub(crate) fn collect(engine: &EngineStatus) -> Inventory {
         boot_id: kernel_text("random/boot_id"),
         updater: engine.updater.clone(),
         compatible: engine.compatible.clone(),
-        slots,
+        slots: reported(&engine.slots),
     }
+}
+
+/// As many slots as the server takes, the running one among them.
+fn reported(slots: &[Slot]) -> Vec<Slot> {
+    let mut reported = slots.to_vec();
+    // The order among the others stays.
+    reported.sort_by_key(|slot| slot.state != "booted");
+    reported.truncate(limits::MAX_SLOTS);
+    reported.sort_by(|left, right| left.name.cmp(&right.name));
+    reported
 }
 
 /// Version of the running image; empty when os-release has none.
@@ -114,6 +122,20 @@ mod tests {
         assert_eq!(field(text, "VERSION_ID").as_deref(), Some("2"));
         assert_eq!(field(text, "EMPTY"), None);
         assert_eq!(field(text, "X"), None);
+    }
+
+    #[test]
+    fn of_too_many_slots_the_running_one_is_reported() {
+        let slot = |number: usize| Slot {
+            name: format!("app.{number:02}"),
+            ..Slot::default()
+        };
+        let mut slots: Vec<_> = (0..40).map(slot).collect();
+        slots[39].state = "booted".to_owned();
+        let reported = reported(&slots);
+        assert_eq!(reported.len(), limits::MAX_SLOTS);
+        assert_eq!(reported[..31], slots[..31]);
+        assert_eq!(reported[31], slots[39]);
     }
 
     #[test]

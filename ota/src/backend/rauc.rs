@@ -210,10 +210,7 @@ impl Backend for Rauc {
     async fn slots(&self) -> Result<Vec<SlotStatus>, BackendError> {
         let answer = first(self.call("GetSlotStatus", None).await?);
         let slots: Array<'_> = answer.map_err(error::unreachable)?;
-        let mut slots: Vec<_> = slots.iter().filter_map(slot_status).collect();
-        slots.sort_by(|left, right| left.slot.name.cmp(&right.slot.name));
-        slots.truncate(limits::MAX_SLOTS);
-        Ok(slots)
+        Ok(slot_statuses(&slots))
     }
 
     async fn primary(&self) -> Result<String, BackendError> {
@@ -335,6 +332,13 @@ async fn version() -> String {
     }
 }
 
+/// All slots, by name. However many there are, the running one is among them.
+fn slot_statuses(slots: &Array<'_>) -> Vec<SlotStatus> {
+    let mut slots: Vec<_> = slots.iter().filter_map(slot_status).collect();
+    slots.sort_by(|left, right| left.slot.name.cmp(&right.slot.name));
+    slots
+}
+
 /// Reads a name and a dictionary.
 fn slot_status(slot: &Value<'_>) -> Option<SlotStatus> {
     let Value::Structure(slot) = slot else {
@@ -400,4 +404,23 @@ fn text(dict: &Dict<'_, '_>, key: &str) -> String {
 /// A text, and nothing if the value is none.
 fn string(value: &Value<'_>) -> String {
     limits::clip(String::try_from(value).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::booted;
+
+    #[test]
+    fn the_running_slot_is_found_among_many() {
+        let status =
+            |name: String, state: &'static str| (name, HashMap::from([("state", Value::from(state))]));
+        let mut slots: Vec<_> = (0..40)
+            .map(|number| status(format!("app.{number:02}"), "inactive"))
+            .collect();
+        slots.push(status("rootfs.1".to_owned(), "booted"));
+        let slots = slot_statuses(&Array::from(slots));
+        assert_eq!(slots.len(), 41);
+        assert_eq!(booted(&slots).unwrap().slot.name, "rootfs.1");
+    }
 }
