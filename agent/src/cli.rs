@@ -6,8 +6,9 @@ use std::{
     process::ExitCode,
 };
 
-use homeport_protocol::PairingToken;
 use lexopt::{Arg, Parser, ValueExt};
+
+use crate::{file, pairing::MAX_TOKEN_FILE};
 
 /// Exit codes, those of sysexits(3) where one fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,12 +121,12 @@ fn read_token(word: &str, stdin: impl Read) -> Result<String, lexopt::Error> {
     if word != "-" {
         return Ok(word.to_owned());
     }
-    let mut text = String::new();
+    let mut content = Vec::new();
     stdin
-        .take(PairingToken::MAX_LEN as u64 + 2)
-        .read_to_string(&mut text)
+        .take(MAX_TOKEN_FILE)
+        .read_to_end(&mut content)
         .map_err(|error| format!("cannot read the token from standard input: {error}"))?;
-    Ok(text.trim().to_owned())
+    Ok(file::decode(&content).trim().to_owned())
 }
 
 /// Prints to standard output. A reader that has gone away, as `head` does, is no failure.

@@ -33,6 +33,9 @@ use crate::{
 /// Name of the systemd credential that may hold a token.
 const CREDENTIAL: &str = "homeport.pairing-token";
 
+/// Longest file that a token is read from, in bytes. In UTF-16 the longest token is a quarter of it.
+pub(crate) const MAX_TOKEN_FILE: u64 = 4096;
+
 /// Hash of the token that the server refused, so that it is not offered again and again.
 const REFUSED: &str = "refused-token";
 
@@ -49,6 +52,8 @@ const RENEWAL_POLL: Duration = Duration::from_secs(60 * 60);
 pub(crate) enum PairError {
     #[error(transparent)]
     Token(#[from] InvalidToken),
+    #[error("cannot read the pairing token in {}: {source}", path.display())]
+    TokenFile { path: PathBuf, source: io::Error },
     #[error("this device is paired with {0} already; `--force` makes it leave")]
     AlreadyPaired(String),
     #[error(transparent)]
@@ -196,7 +201,7 @@ impl Pairing {
         if let Some(pending) = self.store.load_pending().unwrap_or(None) {
             return self.prove(&pending).await.map(|_| ());
         }
-        let Some(found) = FoundToken::find(&self.token_file) else {
+        let Some(found) = FoundToken::find(&self.token_file)? else {
             return Ok(());
         };
         if self.is_refused(&found) {
@@ -334,16 +339,22 @@ fn hints() -> Hints {
 // === impl FoundToken ===
 
 impl FoundToken {
-    fn find(token_file: &Path) -> Option<Self> {
+    /// A file that is empty is none; one that holds something else than a token is refused by whoever reads the text.
+    fn find(token_file: &Path) -> Result<Option<Self>, PairError> {
         let credential =
             env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(CREDENTIAL));
-        credential
-            .into_iter()
-            .chain([token_file.to_owned()])
-            .find_map(|path| {
-                let text = file::read_line(&path)?;
-                Some(Self { text, path })
-            })
+        for path in credential.into_iter().chain([token_file.to_owned()]) {
+            let content = match file::absent_is_none(file::read_limited(&path, MAX_TOKEN_FILE)) {
+                Ok(content) => file::decode(&content.unwrap_or_default()),
+                Err(source) => return Err(PairError::TokenFile { path, source }),
+            };
+            let text = content.trim();
+            if !text.is_empty() {
+                let text = text.to_owned();
+                return Ok(Some(Self { text, path }));
+            }
+        }
+        Ok(None)
     }
 
     fn hash(&self) -> Vec<u8> {

@@ -107,6 +107,42 @@ fn a_token_in_a_file_pairs_the_device_for_good() {
 }
 
 #[test]
+fn a_token_from_any_computer_pairs_the_device() {
+    run(async {
+        for is_utf16 in [true, false] {
+            let bench = Bench::new().await;
+            let text = format!("\u{feff}{}\r\n", bench.server.token());
+            let content = if is_utf16 {
+                text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+            } else {
+                text.into_bytes()
+            };
+            fs::write(&bench.config.token_file, content).unwrap();
+            bench.start().paired().await;
+        }
+    });
+}
+
+#[test]
+fn a_file_without_a_token_is_refused_aloud() {
+    run(async {
+        let bench = Bench::new().await;
+        // UTF-16 without a byte order mark; not text at all; longer than any token.
+        let bare: Vec<u8> = "homeport://a".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (content, words) in [
+            (bare, "starts with homeport://"),
+            (vec![0x80; 100], "starts with homeport://"),
+            (vec![b'x'; 5000], "longer than 4096 bytes"),
+        ] {
+            fs::write(&bench.config.token_file, content).unwrap();
+            let mut running = bench.start();
+            running.failed(words).await;
+            running.task.abort();
+        }
+    });
+}
+
+#[test]
 fn a_refused_token_is_offered_once_and_a_new_one_again() {
     run(async {
         let mut bench = Bench::new().await;
