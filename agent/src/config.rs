@@ -21,6 +21,11 @@ const FOLDERS: [&str; 2] = ["/usr/lib/homeport", "/etc/homeport"];
 /// Longest fragment, in bytes.
 const MAX_FRAGMENT: u64 = 64 * 1024;
 
+/// Interfaces that containers and virtual machines make, often for a moment and each with a name of its own.
+const SHORT_LIVED: [&str; 10] = [
+    "veth*", "docker*", "br-*", "cni*", "cali*", "flannel*", "podman*", "lxc*", "virbr*", "vnet*",
+];
+
 /// What the agent is told to do. Every key is described in docs/usage/agent-configuration.md.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Config {
@@ -58,8 +63,10 @@ pub(crate) struct Telemetry {
     pub(crate) interval: Duration,
     pub(crate) sources: Vec<Source>,
     pub(crate) mounts: Vec<String>,
-    /// Empty: all but the loopback.
+    /// Empty: all but the loopback and those that `ignore_interfaces` names.
     pub(crate) interfaces: Vec<String>,
+    /// Names, with `*` at the end for any rest.
+    pub(crate) ignore_interfaces: Vec<String>,
 }
 
 /// A group of telemetry series.
@@ -127,6 +134,7 @@ impl Default for Config {
                 sources: Source::ALL.to_vec(),
                 mounts: vec!["/".to_owned()],
                 interfaces: Vec::new(),
+                ignore_interfaces: SHORT_LIVED.map(str::to_owned).to_vec(),
             },
             queue: Queue {
                 size_limit: 8 << 20,
@@ -228,6 +236,9 @@ impl Config {
             "telemetry.sources" => value.sources().map(|sources| self.telemetry.sources = sources),
             "telemetry.mounts" => value.texts().map(|mounts| self.telemetry.mounts = mounts),
             "telemetry.interfaces" => value.texts().map(|names| self.telemetry.interfaces = names),
+            "telemetry.ignore-interfaces" => value
+                .texts()
+                .map(|names| self.telemetry.ignore_interfaces = names),
             "queue.size-limit" => value.size().map(|size| self.queue.size_limit = size),
             "queue.age-limit" => value.positive_duration().map(|time| self.queue.age_limit = time),
             "queue.flush-interval" => value

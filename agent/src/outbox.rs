@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -25,6 +25,7 @@ pub(crate) struct Outbox {
     queue: Mutex<Queue>,
     progress: Mutex<Option<Progress>>,
     inventory_is_due: AtomicBool,
+    left_out: AtomicUsize,
     changed: Notify,
 }
 
@@ -37,6 +38,7 @@ impl Outbox {
             queue: Mutex::new(Queue::open(directory, limits)?),
             progress: Mutex::new(None),
             inventory_is_due: AtomicBool::new(false),
+            left_out: AtomicUsize::new(0),
             changed: Notify::new(),
         }))
     }
@@ -114,12 +116,25 @@ impl Outbox {
         self.queue().acknowledge(lane, sequence);
     }
 
+    /// The server will never take `sequence`.
+    pub(crate) fn refuse(&self, lane: Lane, sequence: u64) {
+        self.queue().refuse(lane, sequence);
+    }
+
+    /// Notes how many series the newest telemetry had to leave out.
+    pub(crate) fn note_left_out(&self, series: usize) {
+        self.left_out.store(series, Ordering::Relaxed);
+    }
+
     pub(crate) fn drop_volatile(&self) {
         self.queue().drop_volatile();
     }
 
     pub(crate) fn status(&self) -> QueueStatus {
-        self.queue().status()
+        QueueStatus {
+            left_out_series: self.left_out.load(Ordering::Relaxed),
+            ..self.queue().status()
+        }
     }
 
     async fn sync(&self, unsynced: Unsynced) {

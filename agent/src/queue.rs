@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use homeport_protocol::Sequenced;
+use homeport_protocol::{Sequenced, limits::MAX_PAYLOAD};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -72,10 +72,12 @@ pub(crate) struct QueueStatus {
     pub(crate) telemetry: usize,
     /// Bytes of both.
     pub(crate) bytes: u64,
-    /// Reports lost since the agent was started, because there was no room.
+    /// Reports lost since the agent was started, because there was no room or the server could not take them.
     pub(crate) dropped_reports: u64,
-    /// Telemetry messages lost since the agent was started, because they were too many or too old.
+    /// Telemetry messages lost since the agent was started, because they were too many or too old, or the server could not take them.
     pub(crate) dropped_telemetry: u64,
+    /// Series that the newest telemetry left out, because they were too many.
+    pub(crate) left_out_series: usize,
     /// Why messages are kept in memory only. Absent when all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<String>,
@@ -144,7 +146,9 @@ impl Queue {
     /// Takes a message. It is safe once the returned files are synced. A full disk is not an error: the message stays in
     /// memory, and the status says so.
     pub(crate) fn push<T: Serialize>(&mut self, lane: Lane, message: T) -> Unsynced {
-        let payload = self.encode(lane, message);
+        let Some(payload) = self.encode(lane, message) else {
+            return Unsynced::default();
+        };
         let row = self.row_mut(lane);
         row.in_memory += payload.len() as u64;
         row.append(Place::Memory(payload));
@@ -162,8 +166,9 @@ impl Queue {
 
     /// Takes a message that only makes sense on the present connection; see [`Queue::drop_volatile`].
     pub(crate) fn push_volatile<T: Serialize>(&mut self, lane: Lane, message: T) {
-        let payload = self.encode(lane, message);
-        self.row_mut(lane).append(Place::Volatile(payload));
+        if let Some(payload) = self.encode(lane, message) {
+            self.row_mut(lane).append(Place::Volatile(payload));
+        }
     }
 
     /// Forgets what [`Queue::push_volatile`] took.
@@ -206,6 +211,12 @@ impl Queue {
         }
     }
 
+    /// The server has all before `sequence`, and will never take that one: it is lost.
+    pub(crate) fn refuse(&mut self, lane: Lane, sequence: u64) {
+        self.acknowledge(lane, sequence);
+        self.row_mut(lane).dropped += 1;
+    }
+
     /// Writes what waits in memory.
     pub(crate) fn flush(&mut self) -> Unsynced {
         self.expire();
@@ -241,21 +252,30 @@ impl Queue {
             bytes: self.reports.size() + self.telemetry.size(),
             dropped_reports: self.reports.dropped,
             dropped_telemetry: self.telemetry.dropped,
+            left_out_series: 0,
             fault: self.fault.clone(),
         }
     }
 
-    fn encode<T: Serialize>(&mut self, lane: Lane, message: T) -> Vec<u8> {
+    /// `None` for a message that is larger than the server takes: sent, it would end one connection after the other.
+    fn encode<T: Serialize>(&mut self, lane: Lane, message: T) -> Option<Vec<u8>> {
         // Seldom enough, a block at a time, to be done here and now.
         if let Err(error) = self.reserve() {
             self.note_fault(&error);
         }
-        Sequenced {
+        let payload = Sequenced {
             queue: self.meta.queue,
             sequence: self.row(lane).next_sequence,
             message,
         }
-        .encode()
+        .encode();
+        if payload.len() > MAX_PAYLOAD {
+            let length = payload.len();
+            warn!("a message of {length} bytes is larger than the server takes; it is dropped");
+            self.row_mut(lane).dropped += 1;
+            return None;
+        }
+        Some(payload)
     }
 
     fn reserve(&mut self) -> io::Result<()> {

@@ -67,12 +67,13 @@ pub(crate) fn render(json: &str) -> Option<String> {
     line(
         "Queue",
         format!(
-            "{} reports, {} telemetry, {} bytes; dropped {} and {}",
+            "{} reports, {} telemetry, {} bytes; dropped {} and {}; series left out {}",
             number("/queue/reports"),
             number("/queue/telemetry"),
             number("/queue/bytes"),
             number("/queue/dropped_reports"),
             number("/queue/dropped_telemetry"),
+            number("/queue/left_out_series"),
         ),
     );
     line("Problem", text("/queue/fault").to_owned());

@@ -1,8 +1,16 @@
 //! The device's own telemetry, read from the kernel: one SenML pack per interval. What a machine lacks is left out.
+//!
+//! A pack has no more series than the server keeps of a device. How many that leaves out is counted, and goes with it.
+
+mod network;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use homeport_protocol::{Record, senml::Pack};
+use homeport_protocol::{
+    Record,
+    limits::MAX_SERIES,
+    senml::{self, Pack},
+};
 
 use crate::{
     clock,
@@ -12,8 +20,14 @@ use crate::{
     ticks::Ticks,
 };
 
-/// Longest file of the kernel that is read, in bytes: /proc/stat of a machine with hundreds of cores.
-const MAX_FILE: u64 = 256 * 1024;
+/// Longest file of the kernel that is read, in bytes: /proc/stat of a machine with hundreds of cores, /proc/net/dev with thousands of interfaces.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// Where the kernel tells about thermal zones.
+const THERMAL: &str = "/sys/class/thermal";
+
+/// Series about the agent itself: those that [`Batch::finish`] adds.
+const OWN_SERIES: usize = 2;
 
 /// Clock ticks that `/proc/stat` counts in, of which only the ratio matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +41,16 @@ struct CpuTime {
 pub(crate) struct Telemetry {
     config: config::Telemetry,
     cpu: Option<CpuTime>,
+    /// Whether a batch has ever left something out: from then on, each says how much.
+    has_left_out: bool,
+}
+
+/// What one interval gives.
+#[derive(Debug, Default)]
+struct Batch {
+    records: Vec<Record>,
+    /// Series that there was no room for.
+    left_out: usize,
 }
 
 // === impl Telemetry ===
@@ -36,6 +60,7 @@ impl Telemetry {
         Self {
             config,
             cpu: read("/proc/stat").and_then(|text| CpuTime::parse(&text)),
+            has_left_out: false,
         }
     }
 
@@ -46,7 +71,14 @@ impl Telemetry {
         }
         let mut ticks = Ticks::every(self.config.interval);
         loop {
-            let pack = self.sample();
+            let batch = self.sample();
+            self.has_left_out |= batch.left_out > 0;
+            outbox.note_left_out(batch.left_out);
+            let status = outbox.status();
+            let pack = batch.finish(
+                self.has_left_out,
+                status.dropped_reports + status.dropped_telemetry,
+            );
             if !pack.0.is_empty() {
                 outbox.telemetry(pack).await;
             }
@@ -54,27 +86,23 @@ impl Telemetry {
         }
     }
 
-    fn sample(&mut self) -> Pack {
-        let mut records = Vec::new();
+    fn sample(&mut self) -> Batch {
+        let mut batch = Batch::default();
         for source in self.config.sources.clone() {
             match source {
-                Source::Cpu => self.cpu(&mut records),
-                Source::Memory => memory(&mut records),
-                Source::Disk => disk(&self.config.mounts, &mut records),
-                Source::Temperature => temperature(&mut records),
-                Source::Uptime => uptime(&mut records),
-                Source::Network => network(&self.config.interfaces, &mut records),
+                Source::Cpu => self.cpu(&mut batch.records),
+                Source::Memory => memory(&mut batch.records),
+                Source::Disk => disk(&self.config.mounts, &mut batch.records),
+                Source::Temperature => temperature(Path::new(THERMAL), &mut batch.records),
+                Source::Uptime => uptime(&mut batch.records),
+                Source::Network => {
+                    let net_dev = read("/proc/net/dev").unwrap_or_default();
+                    network::sample(&self.config, &net_dev, Path::new(network::SYSFS), &mut batch);
+                }
             }
         }
-        if let Some(first) = records.first_mut() {
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "SenML times are floats; milliseconds fit exactly"
-            )]
-            let now = clock::now_ms() as f64 / 1000.0;
-            first.base_time = Some(now);
-        }
-        Pack(records)
+        batch.limit();
+        batch
     }
 
     fn cpu(&mut self, records: &mut Vec<Record>) {
@@ -86,6 +114,40 @@ impl Telemetry {
         }
         let load = read("/proc/loadavg").and_then(|text| text.split(' ').next()?.parse().ok());
         records.extend(load.map(|load| Record::number("cpu.load1", "", load)));
+    }
+}
+
+// === impl Batch ===
+
+impl Batch {
+    /// Keeps what the server has room for.
+    fn limit(&mut self) {
+        const ROOM: usize = MAX_SERIES - OWN_SERIES;
+        self.left_out += self.records.len().saturating_sub(ROOM);
+        self.records.truncate(ROOM);
+    }
+
+    /// `dropped`: messages that were lost since the agent was started.
+    fn finish(mut self, tells_left_out: bool, dropped: u64) -> Pack {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "SenML values are floats; counts and milliseconds fit exactly"
+        )]
+        let (left_out, dropped, now) = (
+            self.left_out as f64,
+            dropped as f64,
+            clock::now_ms() as f64 / 1000.0,
+        );
+        if tells_left_out {
+            self.records.push(Record::number("agent.left-out", "", left_out));
+        }
+        if dropped > 0.0 {
+            self.records.push(Record::number("agent.dropped", "", dropped));
+        }
+        if let Some(first) = self.records.first_mut() {
+            first.base_time = Some(now);
+        }
+        Pack(self.records)
     }
 }
 
@@ -120,8 +182,8 @@ fn disk(mounts: &[String], records: &mut Vec<Record>) {
     }
 }
 
-fn temperature(records: &mut Vec<Record>) {
-    let Ok(zones) = fs::read_dir("/sys/class/thermal") else {
+fn temperature(thermal: &Path, records: &mut Vec<Record>) {
+    let Ok(zones) = fs::read_dir(thermal) else {
         return;
     };
     let mut found = BTreeMap::new();
@@ -146,37 +208,16 @@ fn temperature(records: &mut Vec<Record>) {
         } else {
             number.to_string()
         };
-        records.push(Record::number(format!("temperature.{name}"), "Cel", degrees));
+        // Sensors that have no value tell one that cannot be.
+        if senml::is_possible("Cel", degrees) {
+            records.push(Record::number(format!("temperature.{name}"), "Cel", degrees));
+        }
     }
 }
 
 fn uptime(records: &mut Vec<Record>) {
     let seconds = read("/proc/uptime").and_then(|text| text.split(' ').next()?.parse().ok());
     records.extend(seconds.map(|seconds| Record::number("uptime", "s", seconds)));
-}
-
-fn network(interfaces: &[String], records: &mut Vec<Record>) {
-    for line in read("/proc/net/dev").unwrap_or_default().lines() {
-        let Some((interface, counters)) = line.split_once(':') else {
-            continue;
-        };
-        let interface = interface.trim();
-        let is_wanted = if interfaces.is_empty() {
-            interface != "lo"
-        } else {
-            interfaces.iter().any(|wanted| wanted == interface)
-        };
-        if !is_wanted {
-            continue;
-        }
-        // Columns: eight of reception, the first of them bytes, then those of transmission.
-        let mut counters = counters.split_ascii_whitespace().map(str::parse::<u64>);
-        if let (Some(Ok(received)), Some(Ok(sent))) = (counters.next(), counters.nth(7)) {
-            let interface = series(interface);
-            records.push(bytes(format!("network.{interface}.rx"), received));
-            records.push(bytes(format!("network.{interface}.tx"), sent));
-        }
-    }
 }
 
 fn bytes(name: impl Into<String>, count: u64) -> Record {
@@ -235,6 +276,8 @@ impl CpuTime {
 
 #[cfg(test)]
 mod tests {
+    use homeport_protocol::{Sequenced, limits::MAX_PAYLOAD, senml::Value};
+
     use super::*;
     use crate::config::Config;
 
@@ -252,7 +295,7 @@ mod tests {
     #[test]
     fn this_machine_has_telemetry_with_valid_names() {
         let mut telemetry = Telemetry::new(Config::default().telemetry);
-        let pack = telemetry.sample();
+        let pack = telemetry.sample().finish(false, 0);
         let samples = pack.resolve(0.0).unwrap();
         for name in [
             "cpu.load1",
@@ -272,10 +315,62 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_fits_what_the_server_takes_and_says_what_it_left_out() {
+        let full = |count: usize| {
+            let mut batch = Batch {
+                records: (0..count)
+                    .map(|number| Record::number(format!("{number:0128}"), "Cel", 0.1))
+                    .collect(),
+                left_out: 7,
+            };
+            batch.limit();
+            batch
+        };
+        let pack = full(1000).finish(true, 3);
+        let message = Sequenced {
+            queue: u64::MAX,
+            sequence: u64::MAX,
+            message: pack.clone(),
+        };
+        assert!(message.encode().len() <= MAX_PAYLOAD);
+        let samples = pack.resolve(0.0).unwrap();
+        assert_eq!(samples.len(), MAX_SERIES);
+        let own: Vec<_> = samples[MAX_SERIES - 2..]
+            .iter()
+            .map(|sample| (sample.name.as_str(), &sample.value))
+            .collect();
+        assert_eq!(
+            own,
+            [
+                ("agent.left-out", &Value::Number(7.0 + 490.0)),
+                ("agent.dropped", &Value::Number(3.0))
+            ]
+        );
+        assert_eq!(full(3).finish(false, 0).0.len(), 3);
+    }
+
+    #[test]
+    fn temperatures_below_absolute_zero_are_none() {
+        let thermal = tempfile::tempdir().unwrap();
+        for (zone, kind, temp) in [
+            ("0", "cpu", "-40000"),
+            ("1", "modem", "-274000"),
+            ("2", "x", "nan"),
+        ] {
+            let folder = thermal.path().join(format!("thermal_zone{zone}"));
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join("type"), kind).unwrap();
+            fs::write(folder.join("temp"), temp).unwrap();
+        }
+        let mut records = Vec::new();
+        temperature(thermal.path(), &mut records);
+        assert_eq!(records, [Record::number("temperature.cpu", "Cel", -40.0)]);
+    }
+
+    #[test]
     fn what_does_not_exist_is_left_out() {
         let mut records = Vec::new();
         disk(&["/no/such/mount".to_owned()], &mut records);
-        network(&["no-such-interface".to_owned()], &mut records);
         assert!(records.is_empty());
         assert_eq!(series("a b/é"), "a_b__");
     }

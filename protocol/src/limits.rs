@@ -14,6 +14,9 @@ pub const MAX_PAYLOAD: usize = 120 * 1024;
 /// Most SenML records in one telemetry batch.
 pub const MAX_RECORDS: usize = 1024;
 
+/// Most telemetry series of one device that the server keeps.
+pub const MAX_SERIES: usize = 512;
+
 /// Longest name of a telemetry series after base names are resolved, in bytes.
 pub const MAX_NAME: usize = 128;
 

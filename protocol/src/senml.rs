@@ -11,6 +11,8 @@
 //! | `temperature.<zone>` | `Cel` | thermal zone |
 //! | `uptime` | `s` | since boot |
 //! | `network.<interface>.rx`, `network.<interface>.tx` | `B` | counters since boot |
+//! | `agent.left-out` | | series that the agent had and left out, because they were too many |
+//! | `agent.dropped` | | messages, reports too, that the agent lost since it was started |
 
 use std::fmt;
 
@@ -251,6 +253,16 @@ impl Pack {
     }
 }
 
+/// Whether a number can be what its unit says: nothing is colder than absolute zero.
+#[must_use]
+pub fn is_possible(unit: &str, value: f64) -> bool {
+    match unit {
+        "Cel" => value >= -273.15,
+        "K" => value >= 0.0,
+        _ => true,
+    }
+}
+
 /// RFC 8428 section 4.5.1.
 fn is_name(name: &str) -> bool {
     name.len() <= MAX_NAME
@@ -292,6 +304,12 @@ mod tests {
         }]);
         let samples = pack.resolve(1_800_000_000.0).unwrap();
         assert!((samples[0].time - 1_799_999_940.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn nothing_is_colder_than_absolute_zero() {
+        assert!(is_possible("Cel", -273.15) && is_possible("K", 0.0) && is_possible("", -1e9));
+        assert!(!is_possible("Cel", -273.16) && !is_possible("K", -0.01));
     }
 
     #[test]

@@ -209,6 +209,8 @@ fn settle(
         // Sent again it would be refused again, and stand in the way of all that follow.
         Err(PublishNoticeError::V5PubAck(PubAckReason::PayloadFormatInvalid)) => {
             warn!("the server does not understand message {sequence} of {lane:?}; it is dropped");
+            outbox.refuse(lane, sequence);
+            return Ok(());
         }
         Err(error) => return Err(error.into()),
     }

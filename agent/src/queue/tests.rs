@@ -161,6 +161,24 @@ fn old_telemetry_is_dropped_and_counted() {
 }
 
 #[test]
+fn what_the_server_cannot_take_is_dropped_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut queue = Queue::open(folder.path(), GENEROUS).unwrap();
+    let large = "x".repeat(MAX_PAYLOAD);
+    assert!(queue.push(Lane::Report, &large).is_empty());
+    queue.push_volatile(Lane::Report, &large);
+    queue.push(Lane::Telemetry, &large);
+    assert!(queue.peek(Lane::Report, 0).is_none() && queue.peek(Lane::Telemetry, 0).is_none());
+    queue.push(Lane::Telemetry, "one");
+    queue.push(Lane::Telemetry, "two");
+    let (sequence, _) = queue.peek(Lane::Telemetry, 0).unwrap();
+    queue.refuse(Lane::Telemetry, sequence);
+    let status = queue.status();
+    assert_eq!((status.dropped_reports, status.dropped_telemetry), (2, 2));
+    assert_eq!(drain(&mut queue, Lane::Telemetry).len(), 1);
+}
+
+#[test]
 fn volatile_messages_go_with_the_connection() {
     let folder = tempfile::tempdir().unwrap();
     let mut queue = Queue::open(folder.path(), GENEROUS).unwrap();

@@ -1,0 +1,145 @@
+//! Counters of network interfaces.
+
+use std::path::Path;
+
+use homeport_protocol::Record;
+
+use super::{Batch, bytes, series};
+use crate::config;
+
+/// Where the kernel tells about interfaces: one with a link `device` is hardware.
+pub(super) const SYSFS: &str = "/sys/class/net";
+
+/// Most interfaces that are sampled without being named in the configuration.
+const MAX_INTERFACES: usize = 64;
+
+/// Series of an interface.
+const SERIES: usize = 2;
+
+/// Samples the interfaces of `net_dev`, the text of `/proc/net/dev`.
+pub(super) fn sample(config: &config::Telemetry, net_dev: &str, sysfs: &Path, batch: &mut Batch) {
+    let is_hardware = |interface: &str| sysfs.join(interface).join("device").exists();
+    let mut found: Vec<_> = net_dev
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(interface, counters)| (interface.trim(), counters))
+        .filter(|(interface, _)| is_wanted(config, interface, is_hardware))
+        .collect();
+    if config.interfaces.is_empty() && found.len() > MAX_INTERFACES {
+        found.sort_by_key(|(interface, _)| !is_hardware(interface));
+        batch.left_out += (found.len() - MAX_INTERFACES) * SERIES;
+        found.truncate(MAX_INTERFACES);
+    }
+    for (interface, counters) in found {
+        batch
+            .records
+            .extend(records(interface, counters).into_iter().flatten());
+    }
+}
+
+/// Software makes interfaces for a moment, each with a name of its own: those that look so are left alone.
+fn is_wanted(config: &config::Telemetry, interface: &str, is_hardware: impl Fn(&str) -> bool) -> bool {
+    if !config.interfaces.is_empty() {
+        return config.interfaces.iter().any(|wanted| wanted == interface);
+    }
+    let is_ignored = |pattern: &String| match pattern.strip_suffix('*') {
+        Some(start) => interface.starts_with(start),
+        None => interface == pattern,
+    };
+    interface != "lo" && (!config.ignore_interfaces.iter().any(is_ignored) || is_hardware(interface))
+}
+
+/// Columns: eight of reception, the first of them bytes, then those of transmission.
+fn records(interface: &str, counters: &str) -> Option<[Record; SERIES]> {
+    let mut counters = counters.split_ascii_whitespace();
+    let received = counters.next()?.parse().ok()?;
+    let sent = counters.nth(7)?.parse().ok()?;
+    let interface = series(interface);
+    Some([
+        bytes(format!("network.{interface}.rx"), received),
+        bytes(format!("network.{interface}.tx"), sent),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// What the kernel writes: `lo`, `eth0` and `count` others, whose names begin with `prefix`.
+    fn net_dev(prefix: &str, count: usize) -> String {
+        let mut text = "Inter-|   Receive                                                |  Transmit\n face |bytes    \
+             packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"
+            .to_owned();
+        let others = (0..count).map(|number| format!("{prefix}{number:07}"));
+        let names = ["lo".to_owned()]
+            .into_iter()
+            .chain(others)
+            .chain(["eth0".to_owned()]);
+        for (number, name) in names.enumerate() {
+            let (received, sent) = (1000 + number, 2000 + number);
+            text += &format!("{name:>6}: {received} 1 0 0 0 0 0 0 {sent} 2 0 0 0 0 0 0\n");
+        }
+        text
+    }
+
+    /// A machine whose only network hardware is called `hardware`.
+    fn sampled(telemetry: &config::Telemetry, net_dev: &str, hardware: &str) -> (Vec<String>, usize) {
+        let sysfs = tempfile::tempdir().unwrap();
+        fs::create_dir_all(sysfs.path().join(hardware).join("device")).unwrap();
+        let mut batch = Batch::default();
+        sample(telemetry, net_dev, sysfs.path(), &mut batch);
+        let names = batch.records.into_iter().map(|record| record.name.unwrap());
+        (names.collect(), batch.left_out)
+    }
+
+    #[test]
+    fn interfaces_that_come_and_go_have_no_series() {
+        let telemetry = Config::default().telemetry;
+        let (names, left_out) = sampled(&telemetry, &net_dev("veth", 600), "eth0");
+        assert_eq!(names, ["network.eth0.rx", "network.eth0.tx"]);
+        assert_eq!(left_out, 0);
+        let bridges = "br-0a1b2c: 1 1 1 1 1 1 1 1 2\nbr0: 1 1 1 1 1 1 1 1 2\nwwan0: 1 1 1 1 1 1 1 1 2\n";
+        let (names, _) = sampled(&telemetry, bridges, "eth0");
+        assert_eq!(
+            names,
+            [
+                "network.br0.rx",
+                "network.br0.tx",
+                "network.wwan0.rx",
+                "network.wwan0.tx"
+            ]
+        );
+        // Hardware is never one of them, whatever its name.
+        let (names, _) = sampled(&telemetry, &net_dev("veth", 1), "veth0000000");
+        assert_eq!(names.len(), 4);
+        let all = config::Telemetry {
+            ignore_interfaces: Vec::new(),
+            ..telemetry
+        };
+        assert_eq!(sampled(&all, &net_dev("veth", 2), "eth0").0.len(), 6);
+    }
+
+    #[test]
+    fn too_many_interfaces_are_bounded_and_counted_and_hardware_comes_first() {
+        let telemetry = Config::default().telemetry;
+        let (names, left_out) = sampled(&telemetry, &net_dev("tun", 600), "eth0");
+        assert_eq!(names.len(), MAX_INTERFACES * SERIES);
+        assert_eq!(names[..SERIES], ["network.eth0.rx", "network.eth0.tx"]);
+        assert_eq!(left_out, (601 - MAX_INTERFACES) * SERIES);
+    }
+
+    #[test]
+    fn named_interfaces_are_all_there_is() {
+        let telemetry = config::Telemetry {
+            interfaces: vec!["veth0000003".to_owned(), "no-such-interface".to_owned()],
+            ..Config::default().telemetry
+        };
+        let (names, _) = sampled(&telemetry, &net_dev("veth", 10), "eth0");
+        assert_eq!(names, ["network.veth0000003.rx", "network.veth0000003.tx"]);
+        let (names, _) = sampled(&telemetry, "veth0000003: 1 2", "eth0");
+        assert!(names.is_empty(), "a line that is cut");
+    }
+}
