@@ -92,7 +92,7 @@ impl Handler for Fleet {
 
     async fn telemetry(&self, device: &DeviceId, batch: Sequenced<Pack>) -> Result<(), HandlerError> {
         let now_ms = now_ms();
-        let samples = samples(&batch.message, now_ms)?;
+        let (samples, refused) = samples(&batch.message, now_ms)?;
         let watched = self.0.events.is_watched().then(|| series(&samples));
         let position = check_position(&batch)?;
         let id = device.clone();
@@ -104,14 +104,14 @@ impl Handler for Fleet {
                 if !is_new(tx, now_ms, id, Channel::Telemetry, position)? {
                     return Ok::<_, HandlerError>(None);
                 }
-                Ok(Some(tx.insert_samples(id, &samples)?))
+                Ok(Some(tx.insert_samples(now_ms, id, &samples, refused)?))
             })
             .await?;
         self.0.live.seen(device, now_ms);
         match dropped {
             None => return Ok(()),
             Some(0) => {}
-            Some(dropped) => tracing::warn!(%device, dropped, "the device has too many telemetry series"),
+            Some(dropped) => tracing::debug!(%device, dropped, "the device has too many telemetry series"),
         }
         if let Some(series) = watched {
             let device = device.as_str().to_owned();
@@ -239,17 +239,21 @@ fn is_new(
     Ok(tx.advance_queue(now_ms, device, channel.as_str(), queue, sequence)?)
 }
 
-fn samples(pack: &Pack, now_ms: i64) -> Result<Vec<Sample>, HandlerError> {
+/// What can be stored, and how many samples cannot.
+fn samples(pack: &Pack, now_ms: i64) -> Result<(Vec<Sample>, usize), HandlerError> {
     #[expect(clippy::cast_precision_loss, reason = "exact for the next 280,000 years")]
     let now = now_ms as f64 / 1000.0;
-    let samples = pack
+    let told = pack
         .resolve(now)
         .map_err(|error| HandlerError::Refused(error.to_string()))?;
-    Ok(samples
+    let count = told.len();
+    let samples: Vec<_> = told
         .into_iter()
         .filter_map(sample)
         .filter(|sample| sample.at_ms <= now_ms.saturating_add(FUTURE))
-        .collect())
+        .collect();
+    let refused = count - samples.len();
+    Ok((samples, refused))
 }
 
 fn sample(sample: senml::Sample) -> Option<Sample> {
@@ -259,6 +263,9 @@ fn sample(sample: senml::Sample) -> Option<Sample> {
         // Telemetry is what can be drawn and averaged.
         Value::Text(_) => return None,
     };
+    if !senml::is_possible(&sample.unit, value) {
+        return None;
+    }
     #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
     let at_ms = (sample.time * 1000.0).round() as i64;
     Some(Sample {
@@ -325,5 +332,35 @@ fn clip(mut inventory: Inventory) -> Inventory {
 impl From<StoreError> for HandlerError {
     fn from(error: StoreError) -> Self {
         Self::Unavailable(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use homeport_protocol::Record;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_is_refused_and_counted() {
+        let text = Record {
+            text: Some("warm".to_owned()),
+            value: None,
+            ..Record::number("text", "", 0.0)
+        };
+        let future = Record {
+            time: Some(4e9),
+            ..Record::number("future", "", 0.0)
+        };
+        let pack = Pack(vec![
+            Record::number("temperature.modem", "Cel", -274.0),
+            Record::number("temperature.cpu", "Cel", -40.0),
+            Record::number("temperature.probe", "K", -1.0),
+            text,
+            future,
+        ]);
+        let (samples, refused) = samples(&pack, 1_795_000_000_000).unwrap();
+        let names: Vec<_> = samples.iter().map(|sample| sample.name.as_str()).collect();
+        assert_eq!((names, refused), (vec!["temperature.cpu"], 4));
     }
 }

@@ -1,12 +1,19 @@
 //! Telemetry: one row for a series, one small row for a sample.
 
 use homeport_api::{Point, Series};
+use homeport_protocol::limits::MAX_SERIES;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::{StoreError, Tx};
 
-/// Series that a device may have. Samples of further ones are dropped: each costs a row that lives as long as the device.
-const SERIES_OF_DEVICE: u32 = 512;
+/// The series in which the server counts, since it keeps the device's telemetry, the samples that it did not take.
+const DROPPED: &str = "server.dropped";
+
+/// Silence after which a series may give its place to a new one, in milliseconds.
+const SILENCE: i64 = 24 * 60 * 60 * 1000;
+
+/// Series that one message may replace. Each leaves a row to be pruned.
+const REPLACED_AT_ONCE: usize = 16;
 
 /// Samples that one pruning step removes.
 const PRUNED_AT_ONCE: u32 = 5_000;
@@ -43,19 +50,30 @@ pub struct Range {
 // === impl Tx ===
 
 impl Tx {
-    /// Stores samples; how many were dropped because the device has too many series.
-    pub fn insert_samples(&self, device: &str, samples: &[Sample]) -> Result<usize, StoreError> {
+    /// Stores samples; how many were dropped because the device has too many series. They and those that were `refused`
+    /// before are counted in a series of the device.
+    pub fn insert_samples(
+        &self,
+        now_ms: i64,
+        device: &str,
+        samples: &[Sample],
+        refused: usize,
+    ) -> Result<usize, StoreError> {
+        let mut silent = None;
         let mut insert = self
             .0
             .prepare_cached("INSERT OR REPLACE INTO samples (series, at_ms, value) VALUES (?, ?, ?)")?;
         let mut dropped = 0;
         for sample in samples {
-            match self.series(device, sample)? {
+            match self.series(now_ms, device, sample, &mut silent)? {
                 Some(series) => {
                     insert.execute(params![series, sample.at_ms, sample.value])?;
                 }
                 None => dropped += 1,
             }
+        }
+        if dropped + refused > 0 {
+            self.count_dropped(now_ms, device, dropped + refused)?;
         }
         Ok(dropped)
     }
@@ -102,17 +120,26 @@ impl Tx {
                 // There may be more of this one.
                 return Ok(Some(id - 1));
             }
-            if orphaned {
-                self.0
-                    .prepare_cached("DELETE FROM series WHERE id = ?")?
-                    .execute([id])?;
-            }
+            // What has no samples has no use of its place either.
+            self.0
+                .prepare_cached(
+                    "DELETE FROM series WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM samples WHERE series = ?1)",
+                )?
+                .execute([id])?;
             done = Some(id);
         }
         Ok(done)
     }
 
-    fn series(&self, device: &str, sample: &Sample) -> Result<Option<i64>, StoreError> {
+    /// The series of `sample`, made if there is room, or a series can be found that has been silent: `silent` holds those
+    /// that this message may replace, once they were looked for.
+    fn series(
+        &self,
+        now_ms: i64,
+        device: &str,
+        sample: &Sample,
+        silent: &mut Option<Vec<i64>>,
+    ) -> Result<Option<i64>, StoreError> {
         let known: Option<(i64, String)> = self
             .0
             .prepare_cached("SELECT id, unit FROM series WHERE device = ? AND name = ?")?
@@ -126,17 +153,74 @@ impl Tx {
             }
             return Ok(Some(id));
         }
-        let count: u32 = self
+        let count: usize = self
             .0
-            .prepare_cached("SELECT count(*) FROM series WHERE device = ?")?
-            .query_row([device], |row| row.get(0))?;
-        if count >= SERIES_OF_DEVICE {
-            return Ok(None);
+            .prepare_cached("SELECT count(*) FROM series WHERE device = ? AND name <> ?")?
+            .query_row([device, DROPPED], |row| row.get(0))?;
+        if count >= MAX_SERIES {
+            let silent = match silent {
+                Some(silent) => silent,
+                None => silent.insert(self.silent_series(now_ms, device)?),
+            };
+            let Some(id) = silent.pop() else {
+                return Ok(None);
+            };
+            // Its samples may be many: it loses its device, and goes in small steps.
+            self.0
+                .prepare_cached("UPDATE series SET device = NULL WHERE id = ?")?
+                .execute([id])?;
         }
+        Ok(Some(self.insert_series(device, &sample.name, &sample.unit)?))
+    }
+
+    fn insert_series(&self, device: &str, name: &str, unit: &str) -> Result<i64, StoreError> {
         self.0
             .prepare_cached("INSERT INTO series (device, name, unit) VALUES (?, ?, ?)")?
-            .execute([device, &sample.name, &sample.unit])?;
-        Ok(Some(self.0.last_insert_rowid()))
+            .execute([device, name, unit])?;
+        Ok(self.0.last_insert_rowid())
+    }
+
+    /// Series of a device that have been silent for [`SILENCE`], the longest silent one last. At most
+    /// [`REPLACED_AT_ONCE`].
+    fn silent_series(&self, now_ms: i64, device: &str) -> Result<Vec<i64>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT id, coalesce((SELECT max(at_ms) FROM samples WHERE series = id), 0) AS last FROM series \
+             WHERE device = ?1 AND name <> ?2 ORDER BY last",
+        )?;
+        let rows = statement.query_map([device, DROPPED], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut silent = Vec::new();
+        for row in rows.take(REPLACED_AT_ONCE) {
+            let (id, last): (i64, i64) = row?;
+            if last < now_ms.saturating_sub(SILENCE) {
+                silent.push(id);
+            }
+        }
+        silent.reverse();
+        Ok(silent)
+    }
+
+    /// Adds to the number of samples of a device that were not taken. Its series has a place of its own.
+    fn count_dropped(&self, now_ms: i64, device: &str, dropped: usize) -> Result<(), StoreError> {
+        let known: Option<i64> = self
+            .0
+            .prepare_cached("SELECT id FROM series WHERE device = ? AND name = ?")?
+            .query_row([device, DROPPED], |row| row.get(0))
+            .optional()?;
+        let series = match known {
+            Some(series) => series,
+            None => self.insert_series(device, DROPPED, "")?,
+        };
+        self.0
+            .prepare_cached(
+                "INSERT OR REPLACE INTO samples (series, at_ms, value) SELECT ?1, ?2, ?3 + coalesce( \
+                 (SELECT value FROM samples WHERE series = ?1 ORDER BY at_ms DESC LIMIT 1), 0)",
+            )?
+            .execute(params![
+                series,
+                now_ms,
+                u32::try_from(dropped).unwrap_or(u32::MAX)
+            ])?;
+        Ok(())
     }
 
     fn points(&self, series: i64, range: &Range) -> Result<Vec<Point>, StoreError> {
@@ -185,7 +269,7 @@ mod tests {
         store
             .write(move |tx| {
                 tx.insert_device(0, device, device, None)?;
-                tx.insert_samples(device, &samples)
+                tx.insert_samples(0, device, &samples, 0)
             })
             .await
             .unwrap();
@@ -239,20 +323,99 @@ mod tests {
         assert_eq!(points[9].at_ms, 949);
     }
 
+    const DAY: i64 = SILENCE;
+
+    async fn insert(
+        store: &Store,
+        now_ms: i64,
+        names: impl Iterator<Item = String> + Send,
+        refused: usize,
+    ) -> usize {
+        let samples: Vec<_> = names.map(|name| sample(&name, now_ms, 1.0)).collect();
+        store
+            .write(move |tx| tx.insert_samples(now_ms, "a", &samples, refused))
+            .await
+            .unwrap()
+    }
+
+    async fn series_of(store: &Store) -> Vec<Series> {
+        let range = Range {
+            name: None,
+            from_ms: 0,
+            to_ms: 100 * DAY,
+            points: u32::MAX,
+        };
+        store.read(move |tx| tx.samples("a", &range)).await.unwrap()
+    }
+
+    fn veths(numbers: std::ops::Range<usize>) -> impl Iterator<Item = String> + Send {
+        numbers.map(|number| format!("network.veth{number:07}.rx"))
+    }
+
     #[tokio::test]
-    async fn series_of_a_device_are_limited() {
+    async fn series_of_a_device_are_limited_and_what_is_dropped_is_counted() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let samples: Vec<_> = (0..SERIES_OF_DEVICE + 3)
-            .map(|number| sample(&number.to_string(), 0, 0.0))
-            .collect();
-        let dropped = store
-            .write(move |tx| {
-                tx.insert_device(0, "a", "a", None)?;
-                tx.insert_samples("a", &samples)
-            })
+        store
+            .write(|tx| tx.insert_device(0, "a", "a", None))
             .await
             .unwrap();
-        assert_eq!(dropped, 3);
+        assert_eq!(insert(&store, DAY, veths(0..MAX_SERIES + 3), 0).await, 3);
+        assert_eq!(insert(&store, DAY + 1000, veths(0..MAX_SERIES + 3), 4).await, 3);
+        // All of it is there that fits, and one series more that says what does not.
+        let series = series_of(&store).await;
+        assert_eq!(series.len(), MAX_SERIES + 1);
+        let dropped = series.iter().find(|series| series.name == DROPPED).unwrap();
+        let counts: Vec<_> = dropped.points.iter().map(|point| point.value).collect();
+        assert_eq!(counts, [3.0, 10.0]);
+    }
+
+    #[tokio::test]
+    async fn a_series_that_is_silent_gives_its_place_to_a_new_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store
+            .write(|tx| tx.insert_device(0, "a", "a", None))
+            .await
+            .unwrap();
+        let wwan = || std::iter::once("network.wwan0.rx".to_owned());
+        insert(&store, DAY, veths(0..MAX_SERIES), 0).await;
+        // All but the first two go on.
+        insert(&store, DAY + 10, veths(2..MAX_SERIES), 0).await;
+        assert_eq!(insert(&store, 2 * DAY, wwan(), 0).await, 1);
+        assert_eq!(insert(&store, 2 * DAY + 5, wwan(), 0).await, 0);
+        let names: Vec<_> = series_of(&store)
+            .await
+            .into_iter()
+            .map(|series| series.name)
+            .collect();
+        assert!(names.contains(&"network.wwan0.rx".to_owned()));
+        assert!(
+            !names.contains(&"network.veth0000000.rx".to_owned()),
+            "the longest silent"
+        );
+        assert!(names.contains(&"network.veth0000001.rx".to_owned()));
+        // One message replaces few, whatever it holds.
+        let many = (0..100).map(|number| format!("new{number}"));
+        assert_eq!(insert(&store, 9 * DAY, many, 0).await, 100 - REPLACED_AT_ONCE);
+    }
+
+    #[tokio::test]
+    async fn a_series_without_samples_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store
+            .write(|tx| tx.insert_device(0, "a", "a", None))
+            .await
+            .unwrap();
+        insert(&store, 5, veths(0..2), 0).await;
+        insert(&store, 9, veths(1..3), 0).await;
+        store.write(|tx| tx.prune_samples(0, 9)).await.unwrap();
+        let names: Vec<_> = series_of(&store)
+            .await
+            .into_iter()
+            .map(|series| series.name)
+            .collect();
+        assert_eq!(names, veths(1..3).collect::<Vec<_>>());
     }
 }
