@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use der::DateTime;
+
 /// When this program was built, seconds since 1970. No correct clock is behind it.
 const BUILD_TIME: &str = env!("HOMEPORT_BUILD_TIME");
 
@@ -18,6 +20,12 @@ pub(crate) fn is_unset() -> bool {
 /// The system's clock, milliseconds since 1970.
 pub(crate) fn now_ms() -> i64 {
     i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The system's clock for people: `2026-11-26T23:50:00Z`.
+pub(crate) fn now_utc() -> String {
+    DateTime::from_unix_duration(since_epoch())
+        .map_or_else(|_| "a year after 9999".to_owned(), |now| now.to_string())
 }
 
 /// When this program was built, milliseconds since 1970.

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{CertificateError, ClientConfig, pki_types::ServerName};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::clock;
 
 /// Longest answer that is read, in bytes. A certificate chain is a few thousand.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -26,6 +28,14 @@ pub(crate) enum HttpsError {
     Authority(String),
     #[error("cannot connect to {authority}: {source}")]
     Connect { authority: String, source: io::Error },
+    #[error(
+        "cannot connect to {authority}: {source}. This device's clock says {now}: if that is far off, set the clock first"
+    )]
+    Clock {
+        authority: String,
+        source: io::Error,
+        now: String,
+    },
     #[error("{0} did not answer in time")]
     Timeout(String),
     #[error("{authority} broke off: {source}")]
@@ -61,10 +71,32 @@ pub(crate) async fn connect(
         stream.set_nodelay(true)?;
         TlsConnector::from(tls).connect(name, stream).await
     };
-    handshake.await.map_err(|source| HttpsError::Connect {
-        authority: authority.to_owned(),
-        source,
+    handshake.await.map_err(|source| {
+        let authority = authority.to_owned();
+        if is_about_time(&source) {
+            let now = clock::now_utc();
+            return HttpsError::Clock {
+                authority,
+                source,
+                now,
+            };
+        }
+        HttpsError::Connect { authority, source }
     })
+}
+
+/// Whether a handshake failed because a certificate is not valid yet, or no more.
+fn is_about_time(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(
+        inner,
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. }
+        ))
+    )
 }
 
 async fn exchange(

@@ -63,6 +63,11 @@ pub(crate) enum LinkError {
         "the server has revoked this device's certificate; pair it again with `homeport-agent pair --force <token>`"
     )]
     Revoked,
+    #[error(
+        "the server says that this device's certificate has expired; this device's clock says {0}. If that is far off, set \
+         the clock first; otherwise pair the device again with `homeport-agent pair --force <token>`"
+    )]
+    Expired(String),
     #[error("the server did not answer within {} seconds", .0.as_secs())]
     ConnectTimeout(Duration),
     #[error("the server did not acknowledge a message within {} seconds", .0.as_secs())]
@@ -102,10 +107,14 @@ impl From<rumqttc::ConnectionError> for LinkError {
             let inner = one
                 .downcast_ref::<std::io::Error>()
                 .and_then(|error| error.get_ref());
-            if let Some(alert) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                if *alert == rustls::Error::AlertReceived(AlertDescription::CertificateRevoked) {
+            match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                Some(rustls::Error::AlertReceived(AlertDescription::CertificateRevoked)) => {
                     return Self::Revoked;
                 }
+                Some(rustls::Error::AlertReceived(AlertDescription::CertificateExpired)) => {
+                    return Self::Expired(clock::now_utc());
+                }
+                _ => {}
             }
             cause = one.source();
         }

@@ -50,7 +50,10 @@ impl Device for FakeDevice {
 
 impl Bench {
     async fn start() -> Self {
-        let server = Server::start().await;
+        Self::start_with(Server::start().await)
+    }
+
+    fn start_with(server: Server) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config {
             run_dir: folder.path().to_owned(),
@@ -230,4 +233,40 @@ fn a_new_identity_makes_a_new_connection() {
         bench.server.until(&Seen::Disconnect).await;
         bench.server.until(&Seen::Connect).await;
     });
+}
+
+#[test]
+fn a_clock_that_is_far_off_is_named_when_a_certificate_seems_expired() {
+    run(async {
+        // By this device's clock, the server's certificate has expired for decades.
+        let mut bench = Bench::start_with(Server::start_with(Duration::ZERO).await);
+        let tells = |status: &LinkStatus| {
+            status
+                .error
+                .as_ref()
+                .is_some_and(|error| error.contains("expired") && error.contains("set the clock first"))
+        };
+        bench.status.wait_for(tells).await.unwrap();
+        bench.link.abort();
+    });
+}
+
+#[test]
+fn what_the_server_says_of_the_certificate_is_understood() {
+    let error = |alert| {
+        let alert = rustls::Error::AlertReceived(alert);
+        LinkError::from(rumqttc::ConnectionError::Io(std::io::Error::other(alert)))
+    };
+    assert!(matches!(
+        error(AlertDescription::CertificateRevoked),
+        LinkError::Revoked
+    ));
+    assert!(matches!(
+        error(AlertDescription::CertificateExpired),
+        LinkError::Expired(_)
+    ));
+    assert!(matches!(
+        error(AlertDescription::InternalError),
+        LinkError::Mqtt(_)
+    ));
 }

@@ -245,6 +245,23 @@ fn a_paired_device_keeps_its_server_unless_told_otherwise() {
 }
 
 #[test]
+fn a_clock_that_is_far_off_is_named_when_a_certificate_seems_expired() {
+    run(async {
+        let bench = Bench {
+            server: Server::start_with(Duration::ZERO).await,
+            ..Bench::new().await
+        };
+        let running = bench.start();
+        let token = bench.server.token().to_string();
+        let error = running.pair(&token, false).await.unwrap_err().to_string();
+        assert!(
+            error.contains("expired") && error.contains("set the clock first"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
 fn a_server_with_another_ca_never_sees_the_secret() {
     run(async {
         let mut bench = Bench::new().await;

@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::est::{Hints, Key};
 
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(super) const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Issues certificates for servers and devices.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);

@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -21,7 +22,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::Authority;
+use super::{Authority, authority::YEAR};
 use crate::{
     est::{Issued, Key},
     identity::{Identity, IdentityStore},
@@ -71,6 +72,12 @@ struct Shared {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        Self::start_with(now.saturating_sub(YEAR)).await
+    }
+
+    /// A server whose certificate is valid from `start` (since 1970) for two years.
+    pub(crate) async fn start_with(start: Duration) -> Self {
         let authority = Arc::new(Authority::new("fleet"));
         let https = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mqtt = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -87,7 +94,7 @@ impl Server {
             kicks: watch::Sender::new(0),
             command: watch::Sender::new(Vec::new()),
         });
-        let acceptor = acceptor(&authority);
+        let acceptor = acceptor(&authority, start);
         tokio::spawn(accept(https, acceptor.clone(), shared.clone(), false));
         tokio::spawn(accept(mqtt, acceptor, shared.clone(), true));
         Self {
@@ -177,7 +184,7 @@ impl Server {
     }
 }
 
-fn acceptor(authority: &Authority) -> TlsAcceptor {
+fn acceptor(authority: &Authority, start: Duration) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(authority.der()).unwrap();
@@ -185,7 +192,7 @@ fn acceptor(authority: &Authority) -> TlsAcceptor {
         .allow_unauthenticated()
         .build()
         .unwrap();
-    let (leaf, key) = authority.server("127.0.0.1");
+    let (leaf, key) = authority.server_from("127.0.0.1", start);
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
