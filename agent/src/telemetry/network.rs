@@ -70,19 +70,18 @@ mod tests {
 
     /// What the kernel writes: `lo`, `eth0` and `count` others, whose names begin with `prefix`.
     fn net_dev(prefix: &str, count: usize) -> String {
-        let mut text = "Inter-|   Receive                                                |  Transmit\n face |bytes    \
-             packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"
-            .to_owned();
+        let heads = "Inter-|   Receive                                                |  Transmit\n face |bytes    \
+             packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n";
         let others = (0..count).map(|number| format!("{prefix}{number:07}"));
         let names = ["lo".to_owned()]
             .into_iter()
             .chain(others)
             .chain(["eth0".to_owned()]);
-        for (number, name) in names.enumerate() {
+        let lines = names.enumerate().map(|(number, name)| {
             let (received, sent) = (1000 + number, 2000 + number);
-            text += &format!("{name:>6}: {received} 1 0 0 0 0 0 0 {sent} 2 0 0 0 0 0 0\n");
-        }
-        text
+            format!("{name:>6}: {received} 1 0 0 0 0 0 0 {sent} 2 0 0 0 0 0 0\n")
+        });
+        [heads.to_owned()].into_iter().chain(lines).collect()
     }
 
     /// A machine whose only network hardware is called `hardware`.
