@@ -43,11 +43,12 @@ pub(crate) fn collect(engine: &EngineStatus) -> Inventory {
 
 /// As many slots as the server takes, the running one among them.
 fn reported(slots: &[Slot]) -> Vec<Slot> {
-    let mut reported = slots.to_vec();
-    // The order among the others stays.
-    reported.sort_by_key(|slot| slot.state != "booted");
-    reported.truncate(limits::MAX_SLOTS);
-    reported.sort_by(|left, right| left.name.cmp(&right.name));
+    let (first, rest) = slots.split_at(slots.len().min(limits::MAX_SLOTS));
+    let mut reported = first.to_vec();
+    let booted = rest.iter().find(|slot| slot.state == "booted");
+    if let (Some(booted), Some(last)) = (booted, reported.last_mut()) {
+        last.clone_from(booted);
+    }
     reported
 }
 

@@ -16,29 +16,33 @@ const MAX_INTERFACES: usize = 64;
 /// Series of an interface.
 const SERIES: usize = 2;
 
-/// Samples the interfaces of `net_dev`, the text of `/proc/net/dev`.
+/// Samples the interfaces of `net_dev`, the text of `/proc/net/dev`, hardware first.
 pub(super) fn sample(config: &config::Telemetry, net_dev: &str, sysfs: &Path, batch: &mut Batch) {
-    let is_hardware = |interface: &str| sysfs.join(interface).join("device").exists();
-    let mut found: Vec<_> = net_dev
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .map(|(interface, counters)| (interface.trim(), counters))
-        .filter(|(interface, _)| is_wanted(config, interface, is_hardware))
-        .collect();
-    if config.interfaces.is_empty() && found.len() > MAX_INTERFACES {
-        found.sort_by_key(|(interface, _)| !is_hardware(interface));
-        batch.left_out += (found.len() - MAX_INTERFACES) * SERIES;
-        found.truncate(MAX_INTERFACES);
+    let room = match config.interfaces.as_slice() {
+        [] => MAX_INTERFACES * SERIES,
+        _ => usize::MAX,
+    };
+    let mut others = Vec::new();
+    let mut records = Vec::new();
+    for line in net_dev.lines() {
+        let Some((interface, counters)) = line.split_once(':') else {
+            continue;
+        };
+        let interface = interface.trim();
+        let is_hardware = sysfs.join(interface).join("device").exists();
+        if is_wanted(config, interface, is_hardware) {
+            let kind = if is_hardware { &mut records } else { &mut others };
+            read(interface, counters, kind);
+        }
     }
-    for (interface, counters) in found {
-        batch
-            .records
-            .extend(records(interface, counters).into_iter().flatten());
-    }
+    records.append(&mut others);
+    batch.left_out += records.len().saturating_sub(room);
+    records.truncate(room);
+    batch.records.append(&mut records);
 }
 
 /// Software makes interfaces for a moment, each with a name of its own: those that look so are left alone.
-fn is_wanted(config: &config::Telemetry, interface: &str, is_hardware: impl Fn(&str) -> bool) -> bool {
+fn is_wanted(config: &config::Telemetry, interface: &str, is_hardware: bool) -> bool {
     if !config.interfaces.is_empty() {
         return config.interfaces.iter().any(|wanted| wanted == interface);
     }
@@ -46,19 +50,17 @@ fn is_wanted(config: &config::Telemetry, interface: &str, is_hardware: impl Fn(&
         Some(start) => interface.starts_with(start),
         None => interface == pattern,
     };
-    interface != "lo" && (!config.ignore_interfaces.iter().any(is_ignored) || is_hardware(interface))
+    interface != "lo" && (!config.ignore_interfaces.iter().any(is_ignored) || is_hardware)
 }
 
 /// Columns: eight of reception, the first of them bytes, then those of transmission.
-fn records(interface: &str, counters: &str) -> Option<[Record; SERIES]> {
-    let mut counters = counters.split_ascii_whitespace();
-    let received = counters.next()?.parse().ok()?;
-    let sent = counters.nth(7)?.parse().ok()?;
-    let interface = series(interface);
-    Some([
-        bytes(format!("network.{interface}.rx"), received),
-        bytes(format!("network.{interface}.tx"), sent),
-    ])
+fn read(interface: &str, counters: &str, records: &mut Vec<Record>) {
+    let mut counters = counters.split_ascii_whitespace().map(str::parse::<u64>);
+    if let (Some(Ok(received)), Some(Ok(sent))) = (counters.next(), counters.nth(7)) {
+        let interface = series(interface);
+        records.push(bytes(format!("network.{interface}.rx"), received));
+        records.push(bytes(format!("network.{interface}.tx"), sent));
+    }
 }
 
 #[cfg(test)]
