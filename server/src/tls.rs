@@ -64,7 +64,7 @@ pub trait Admission: Send + Sync + 'static {
     /// Whether a certificate is active now.
     fn is_active(&self, certificate: &Fingerprint) -> bool;
 
-    /// This one, which the authority signed and whose time is not over, was refused. That its key was there is not shown. Must not block.
+    /// This one, which the authority signed and whose time is not over, was refused. The other end has not shown yet that it holds the key. Must not block.
     fn refused(&self, _certificate: &CertificateDer<'_>) {}
 }
 

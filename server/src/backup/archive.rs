@@ -33,7 +33,7 @@ const MAX_SUMS: u64 = 16 * 1024 * 1024;
 /// Bytes that are copied at a time.
 const PIECE: usize = 64 * 1024;
 
-/// What a backup says about itself.
+/// A backup's description of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct About {
     format: u32,
@@ -139,7 +139,7 @@ pub(super) fn unpack(source: impl Read, into: &Path) -> Result<About, BackupErro
     let mut about = None;
     let mut found = BTreeMap::new();
     for entry in entries {
-        // What is no tar archive at all fails here, at its first entry.
+        // A file that is no tar archive at all fails here, at its first entry.
         let entry = entry.map_err(|error| match &about {
             None => BackupError::Foreign(error.to_string()),
             Some(_) => damaged(error),

@@ -25,7 +25,7 @@ use crate::{
     store::{self, StoreError, Tx, offline},
 };
 
-/// Why there is no backup, or why it was not restored. What was there before is as it was.
+/// Why there is no backup, or why it was not restored. The state before is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// A file cannot be used.
@@ -61,7 +61,7 @@ pub enum BackupError {
         "this backup has format {found}, and this homeport-server reads up to {known}: restore it with a newer one"
     )]
     Newer {
-        /// Of the backup.
+        /// Format of the backup.
         found: u32,
         /// Highest that is known.
         known: u32,
@@ -80,7 +80,7 @@ pub enum BackupError {
     Store(#[from] StoreError),
 }
 
-/// What a backup holds.
+/// The content of a backup that was made.
 #[derive(Debug)]
 pub struct Made {
     /// Bundles in it.

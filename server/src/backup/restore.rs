@@ -41,14 +41,14 @@ pub struct Options {
     pub readmit: bool,
 }
 
-/// What a restore brought.
+/// The outcome of a restore.
 #[derive(Debug)]
 pub struct Restored {
     /// The moment that the backup shows, milliseconds since 1970-01-01T00:00:00Z.
     pub created_ms: i64,
     /// Where the old files are now.
     pub aside: Option<PathBuf>,
-    /// What the database takes over from the old one; `None` if there was none of the same authority that could be read.
+    /// Changes that the database takes over from the old one; `None` if there was none of the same authority that could be read.
     pub inherited: Option<Inherited>,
     /// Bundles that are newer than the backup and are offered again.
     pub offered: Vec<String>,
@@ -99,7 +99,7 @@ pub fn restore(source: &Path, data_dir: &Path, options: Options) -> Result<Resto
     missing.sort();
     let offered: Vec<_> = newer.iter().map(|bundle| bundle.id.clone()).collect();
     offline::change(&database, |tx| {
-        // Who was logged in then may have logged out since.
+        // A person who was logged in then may have logged out since.
         tx.delete_sessions()?;
         for bundle in &newer {
             tx.insert_bundle(now_ms, ACTOR, bundle)?;

@@ -81,7 +81,7 @@ impl Bundles {
         }
     }
 
-    /// Removes what a crash left of unfinished uploads. Whatever else is there stays: a bundle that is not `known` may be newer than a
+    /// Removes what a crash left of unfinished uploads. Everything else stays: a bundle that is not `known` may be newer than a
     /// restored database, and a file may be somebody's. The log names them.
     pub fn sweep(&self, known: &HashSet<String>) -> io::Result<()> {
         for entry in fs::read_dir(&self.directory)? {

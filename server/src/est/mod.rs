@@ -72,11 +72,11 @@ pub trait Sign: FnOnce(&DeviceId) -> Result<DeviceCertificate, CaError> + Send +
 
 impl<F: FnOnce(&DeviceId) -> Result<DeviceCertificate, CaError> + Send + 'static> Sign for F {}
 
-/// What EST asks of the fleet. Both requests are one transaction: it asks whether the device may have a certificate, has it signed, and
+/// EST's questions to the fleet. Both requests are one transaction: it asks whether the device may have a certificate, has it signed, and
 /// makes it active. They resolve after the commit.
 pub trait Enrolment: Clone + Send + Sync + 'static {
-    /// Uses up the token with this secret for a certificate of the device that it is for. Of any number of concurrent calls with different
-    /// keys, one is `Ok`. All other certificates of the device are revoked.
+    /// Uses up the token with this secret for a certificate of the device that it is for. One of any number of concurrent calls with different
+    /// keys is `Ok`. All other certificates of the device are revoked.
     ///
     /// `key` is the SHA-256 of the public key whose owner asks. The same key may ask again until its device has connected: the
     /// answer may have been lost on its way.

@@ -1,4 +1,4 @@
-//! What follows a commit: memory, connections and watchers learn of it here, in the order of commits.
+//! Effects of a commit: memory, connections and watchers learn of it here, in the order of commits.
 //!
 //! A job lists its effects while it decides; nothing else may change what memory says about who is authorised. See
 //! `docs/development/decisions/revocation.md`.
@@ -39,7 +39,7 @@ pub(super) enum Effect {
     Publish(Event),
 }
 
-/// What follows a commit, in order.
+/// The effects of one commit, in order.
 #[derive(Debug, Default)]
 pub(super) struct Effects(Vec<Effect>);
 

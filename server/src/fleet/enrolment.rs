@@ -101,7 +101,7 @@ impl Enrolment for Fleet {
     }
 }
 
-/// Whom the token is for. From now on it is used.
+/// Uses up the token, and returns the device that it is for.
 fn redeem(
     tx: &Tx,
     now_ms: i64,

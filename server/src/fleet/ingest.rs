@@ -58,7 +58,7 @@ impl Handler for Fleet {
             .await;
         noted.unwrap_or_else(|error| {
             tracing::warn!(%device, %error, "cannot note that a device came");
-            // What cannot be written now cannot have been revoked now either: memory knows.
+            // Nothing can be revoked either while nothing can be written: memory knows.
             let active = self.0.certificates.identify(&certificate).as_ref() == Some(device);
             if active {
                 self.0.live.set_online(device, true, now_ms);

@@ -16,10 +16,10 @@ use crate::{
     store::{StoreError, Tx},
 };
 
-/// Refused certificates that may wait. What does not fit is dropped: the device comes again.
+/// Refused certificates that may wait. More are dropped: their devices come again.
 const WAITING: usize = 64;
 
-/// Devices that are told of once while the server runs. Of more, the log is silent.
+/// Devices that are told of once while the server runs. The log is silent about more.
 const NAMED: usize = 10_000;
 
 /// The name in the audit record.
@@ -29,7 +29,7 @@ const ACTOR: &str = "homeport-server";
 #[derive(Debug)]
 pub(super) struct Refused(mpsc::Sender<CertificateDer<'static>>);
 
-/// What became of a refused certificate.
+/// The fate of a refused certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     /// It was revoked, or is active: nothing to do.
@@ -171,7 +171,7 @@ fn judge(tx: &Tx, now_ms: i64, shown: &Shown) -> Result<Verdict, StoreError> {
 // === impl Shown ===
 
 impl Shown {
-    /// What [`crate::ca::Authority::issue_device`] wrote.
+    /// Reads a certificate that [`crate::ca::Authority::issue_device`] made.
     fn read(der: &CertificateDer<'static>) -> Option<Self> {
         let (_, parsed) = x509_parser::parse_x509_certificate(der).ok()?;
         let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;

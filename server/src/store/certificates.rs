@@ -32,7 +32,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Whose certificate this is, if it is neither revoked nor expired.
+    /// The device whose certificate this is, if it is neither revoked nor expired.
     pub fn certificate_holder(
         &self,
         now_ms: i64,

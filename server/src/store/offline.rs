@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags, params};
 
 use super::{DATABASE, StoreError, Tx, readers::BUSY_TIMEOUT, schema};
 
-/// What a restored database took over from the one that it replaces.
+/// Changes that a restored database took over from the one that it replaces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Inherited {
     /// Certificates that were revoked since, or whose device was removed since.

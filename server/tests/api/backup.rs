@@ -41,7 +41,7 @@ fn restore(file: &Path, data_dir: &Path, options: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What `output` says was wrong.
+/// The reason that a failed command gave.
 fn refusal(output: Output) -> String {
     assert!(!output.status.success(), "{output:?}");
     String::from_utf8(output.stderr).unwrap()
@@ -124,7 +124,7 @@ fn a_backup_under_load_becomes_a_working_server() {
         "nothing else is left"
     );
 
-    // What an administrator has at hand can check it.
+    // An administrator's usual tools can check it.
     let unpacked = directory();
     let mut tar = Command::new("tar");
     let status = tar.arg("-xf").arg(&backup).current_dir(unpacked.path()).status();

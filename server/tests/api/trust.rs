@@ -1,4 +1,4 @@
-//! Who may connect, when several things happen at the same time: with the real server, over TLS.
+//! Races for the right to connect: with the real server, over TLS.
 
 use std::{
     io::Read as _,
@@ -28,7 +28,7 @@ fn is_revoked(person: &Person, device: &Device) -> bool {
     device["revoked"].as_bool().unwrap()
 }
 
-/// What many renewals bring while `operator` does something.
+/// The certificates that many renewals bring while `operator` does something.
 fn renew_during(server: &Server, device: &Device, operator: impl FnOnce() + Send) -> Vec<Device> {
     let start = Barrier::new(RENEWING + 1);
     thread::scope(|scope| {
