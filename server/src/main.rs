@@ -163,10 +163,12 @@ fn restore(command: Restore) -> Result<(), Box<dyn std::error::Error>> {
     let restored = backup::restore(&command.file, &config.data_dir, options)?;
     let created = OffsetDateTime::from_unix_timestamp(restored.created_ms / 1000)?;
     println!(
-        "{} is as it was at {} {}. Start the server.",
+        "{} is as it was on {} at {:02}:{:02}:{:02} UTC. Start the server.",
         config.data_dir.display(),
         created.date(),
-        created.time()
+        created.hour(),
+        created.minute(),
+        created.second()
     );
     if let Some(aside) = restored.aside {
         println!("What was there is in {}.", aside.display());
@@ -176,9 +178,16 @@ fn restore(command: Restore) -> Result<(), Box<dyn std::error::Error>> {
             "From the database that was there: {} certificate(s) issued and {} revoked since the backup.",
             inherited.issued, inherited.revoked
         ),
-        None => println!(
-            "Devices that were revoked or deleted after the backup may connect again: revoke them again."
-        ),
+        None => {
+            println!(
+                "Devices that were revoked or deleted after the backup may connect again: revoke them again."
+            );
+            if !options.readmit {
+                println!(
+                    "Devices that renewed their certificate after the backup are refused: pair them again, or restore with --readmit."
+                );
+            }
+        }
     }
     for id in restored.offered {
         println!("The bundle {id} is newer than the backup, and is offered again.");

@@ -75,6 +75,9 @@ pub enum BackupError {
         .0.display()
     )]
     NotEmpty(PathBuf),
+    /// The server could not read what another user restored.
+    #[error("{} belongs to another user: run this as the user that the server runs as", .0.display())]
+    Owner(PathBuf),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     fs::{self, File},
     io::{self, BufReader},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -71,6 +72,10 @@ pub fn restore(source: &Path, data_dir: &Path, options: Options) -> Result<Resto
         .prefix(swap::PREFIX)
         .tempdir_in(data_dir)
         .map_err(failed)?;
+    let owner = |path: &Path| fs::metadata(path).map(|metadata| metadata.uid());
+    if owner(work.path()).map_err(failed)? != owner(data_dir).map_err(failed)? {
+        return Err(BackupError::Owner(data_dir.to_owned()));
+    }
     let new = work.path().join(NEW);
     fs::create_dir(&new).map_err(failed)?;
     fs::create_dir(new.join(bundle::DIRECTORY)).map_err(failed)?;

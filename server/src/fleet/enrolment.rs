@@ -162,14 +162,12 @@ fn record(
     certificate: &DeviceCertificate,
     replaces: Option<&Fingerprint>,
 ) -> Result<(), StoreError> {
-    let (id, action) = (
-        device.as_str(),
-        if replaces.is_some() {
-            "device.renew"
-        } else {
-            "device.pair"
-        },
-    );
+    let id = device.as_str();
+    let action = if replaces.is_some() {
+        "device.renew"
+    } else {
+        "device.pair"
+    };
     tx.insert_certificate(now_ms, id, certificate, replaces)?;
     tx.audit(now_ms, &format!("device:{id}"), action, id, &certificate.serial)?;
     effects.push(Effect::Activate(certificate.fingerprint, device.clone()));

@@ -204,3 +204,25 @@ fn a_connection_that_stays_open_is_asked_again() {
     assert!(!renewed.works(&server));
     assert!(download.read_to_end(&mut Vec::new()).is_err(), "it breaks off");
 }
+
+#[test]
+fn a_device_that_renews_without_end_is_told_to_wait() {
+    let server = Server::start();
+    let person = server.log_in();
+    let device = person.pair(&server);
+    // The pairing was the first of ten.
+    let mut newest = device.renew(&server, &device.agent).unwrap();
+    for _ in 2..10 {
+        newest = device.renew(&server, &device.agent).unwrap();
+    }
+    assert_eq!(device.renew(&server, &device.agent).err(), Some(429));
+    assert_eq!(
+        newest.renew(&server, &newest.agent).err(),
+        Some(429),
+        "with any of its own"
+    );
+    assert!(newest.works(&server) && device.works(&server));
+    // An operator's new token is no renewal.
+    let (_, token) = person.token(&json!({"device": device.id.as_str()}));
+    assert!(enrol(&server, &server.agent(), &token).unwrap().works(&server));
+}
