@@ -46,6 +46,8 @@ enum Action {
     Backup(Box<BackUp>),
     /// Make the data directory what it was when a backup was made; the server must not be running
     Restore(Box<Restore>),
+    /// After an older database was put in place by hand: let certificates back that it does not know; the server must not be running
+    Readmit(Box<Readmit>),
 }
 
 #[derive(Debug, Args)]
@@ -81,6 +83,15 @@ struct ResetPassword {
     user: String,
 }
 
+#[derive(Debug, Args)]
+struct Readmit {
+    #[command(flatten)]
+    settings: Settings,
+    /// Days since the database was written: certificates that were issued since then come back for 30 days. One that was revoked since comes back too
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=365))]
+    days: u16,
+}
+
 fn main() -> ExitCode {
     let command = Command::parse();
     // The database holds more than others on this machine need to see, wherever the data directory is.
@@ -99,6 +110,7 @@ fn main() -> ExitCode {
         Some(Action::ResetPassword(reset)) => reset_password(*reset),
         Some(Action::Backup(backup)) => back_up(*backup),
         Some(Action::Restore(backup)) => restore(*backup),
+        Some(Action::Readmit(command)) => readmit(*command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -128,14 +140,28 @@ async fn serve(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn reset_password(reset: ResetPassword) -> Result<(), Box<dyn std::error::Error>> {
-    let config = reset.settings.complete()?;
-    if config.data_dir.exists() {
-        backup::finish_restore(&config.data_dir)?;
-    }
-    let store = Store::open(&config.data_dir)?;
+    let store = open(reset.settings)?;
     let password = fleet::reset_password(&store, reset.user).await?;
     println!("{password}");
     Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn readmit(command: Readmit) -> Result<(), Box<dyn std::error::Error>> {
+    let store = open(command.settings)?;
+    fleet::readmit(&store, command.days).await?;
+    println!(
+        "Certificates of the last {} day(s) that the database does not know come back for 30 days. Start the server.",
+        command.days
+    );
+    Ok(())
+}
+
+/// The database of a server that does not run.
+fn open(settings: Settings) -> Result<Store, Box<dyn std::error::Error>> {
+    let config = settings.complete()?;
+    backup::finish_restore(&config.data_dir)?;
+    Ok(Store::open(&config.data_dir)?)
 }
 
 fn back_up(command: BackUp) -> Result<(), Box<dyn std::error::Error>> {
@@ -173,20 +199,19 @@ fn restore(command: Restore) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(aside) = restored.aside {
         println!("What was there is in {}.", aside.display());
     }
-    match restored.inherited {
-        Some(inherited) => println!(
+    if let Some(inherited) = restored.inherited {
+        println!(
             "From the database that was there: {} certificate(s) issued and {} revoked since the backup.",
             inherited.issued, inherited.revoked
-        ),
-        None => {
+        );
+    } else {
+        println!(
+            "Devices that were revoked or deleted after the backup may connect again: revoke them again."
+        );
+        if !options.readmit {
             println!(
-                "Devices that were revoked or deleted after the backup may connect again: revoke them again."
+                "Devices that renewed their certificate after the backup are refused: pair them again, or restore with --readmit."
             );
-            if !options.readmit {
-                println!(
-                    "Devices that renewed their certificate after the backup are refused: pair them again, or restore with --readmit."
-                );
-            }
         }
     }
     for id in restored.offered {

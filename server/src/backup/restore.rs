@@ -17,21 +17,20 @@ use super::{
 use crate::{
     bundle::{self, Bundles, Manifest, Received},
     ca::{self, Authority},
-    files, hex, now_ms,
+    files,
+    fleet::READMISSION,
+    hex, now_ms,
     store::{
         self, StoreError, Tx,
         offline::{self, Inherited},
     },
 };
 
-/// How long unknown certificates may come back after a restore that lets them, in milliseconds. Shorter than revoked ones are remembered.
-const READMISSION: i64 = 30 * 24 * 60 * 60 * 1000;
-
 /// Clocks of certificates have whole seconds.
 const SECOND: i64 = 1000;
 
 /// The name in the audit record.
-const ACTOR: &str = "homeport-server restore";
+const ACTOR: &str = "system";
 
 /// How to restore.
 #[derive(Debug, Clone, Copy, Default)]

@@ -22,14 +22,15 @@ mod pairing;
 mod readmission;
 mod transition;
 
-pub(crate) use self::accounts::FIRST_ADMIN_PASSWORD;
 use self::{
     accounts::Accounts, certificates::Certificates, events::Events, live::Live, readmission::Refused,
 };
+pub(crate) use self::{accounts::FIRST_ADMIN_PASSWORD, readmission::READMISSION};
 pub use self::{
     accounts::{Credential, LoginError, create_first_admin, reset_password},
     events::Watcher,
     library::AddError,
+    readmission::readmit,
 };
 use crate::{
     bundle::Bundles,

@@ -1,6 +1,6 @@
 //! Certificates that our authority signed and the database does not know: it is older than they are.
 //!
-//! They are refused. While a restore lets them (`homeport-server restore --readmit`), a refused one is looked at, and its device gets in with
+//! They are refused. While an administrator lets them (`homeport-server restore --readmit`, or `readmit`), a refused one is looked at, and its device gets in with
 //! its next attempt: what decides is a transaction, as for every other certificate.
 
 use std::{collections::HashSet, sync::Weak};
@@ -13,7 +13,7 @@ use super::{Fleet, Inner, effects::Effect};
 use crate::{
     ca::{DEVICE_BACKDATE, DeviceCertificate, fingerprint},
     hex, now_ms,
-    store::{StoreError, Tx},
+    store::{Store, StoreError, Tx},
 };
 
 /// Refused certificates that may wait. More are dropped: their devices come again.
@@ -23,7 +23,29 @@ const WAITING: usize = 64;
 const NAMED: usize = 10_000;
 
 /// The name in the audit record.
-const ACTOR: &str = "homeport-server";
+const ACTOR: &str = "system";
+
+/// How long unknown certificates may come back, in milliseconds. Shorter than revoked ones are remembered: a forgotten one is not unknown.
+pub(crate) const READMISSION: i64 = 30 * DAY;
+
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// Lets certificates back that were issued in the last `days` days and are unknown: the database was replaced by one that is so old.
+pub async fn readmit(store: &Store, days: u16) -> Result<(), StoreError> {
+    store
+        .write(move |tx| {
+            let now_ms = now_ms();
+            tx.insert_readmission(now_ms - i64::from(days) * DAY, now_ms, now_ms + READMISSION)?;
+            tx.audit(
+                now_ms,
+                ACTOR,
+                "certificates.readmit",
+                "",
+                &format!("{days} day(s)"),
+            )
+        })
+        .await
+}
 
 /// Where certificates go that were refused in a handshake.
 #[derive(Debug)]
@@ -89,8 +111,8 @@ pub(super) async fn follow(inner: Weak<Inner>, mut refused: mpsc::Receiver<Certi
                     tracing::warn!(
                         %device,
                         devices = unknown,
-                        "refused a certificate that the authority signed and the database does not know: pair the device again, or, after \
-                         a database was lost, restore with --readmit"
+                        "refused a certificate that the authority signed and the database does not know: pair the device again, or see \
+                         `homeport-server readmit --help`"
                     );
                     if let Err(error) = note(&fleet, device).await {
                         tracing::warn!(%error, "cannot note a refused certificate");
@@ -111,7 +133,7 @@ async fn note(fleet: &Fleet, device: DeviceId) -> Result<(), StoreError> {
                 ACTOR,
                 "device.unknown-certificate",
                 device.as_str(),
-                "pair it again, or restore with --readmit",
+                "pair it again, or see `homeport-server readmit --help`",
             )
         })
         .await

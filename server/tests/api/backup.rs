@@ -261,6 +261,55 @@ fn certificates_that_only_the_lost_database_knew_come_back_when_they_are_let() {
 }
 
 #[test]
+fn an_older_database_that_is_put_in_place_by_hand_deletes_nothing() {
+    let server = Server::start();
+    let device = server.log_in().pair(&server);
+    let data = server.kill();
+    let database = data.path().join("homeport.db");
+    let old: Vec<_> = ["", "-wal"]
+        .into_iter()
+        .filter_map(|end| {
+            let path = PathBuf::from(format!("{}{end}", database.display()));
+            fs::read(&path).ok().map(|content| (path, content))
+        })
+        .collect();
+
+    let server = Server::start_in(data);
+    let person = server.log_in();
+    let renewed = device.renew(&server, &device.agent).unwrap();
+    let (id, file) = upload(&person, "1");
+    let data = server.kill();
+    for name in ["bundles/notes.txt", "bundles/.tmpAbCdEf"] {
+        fs::write(data.path().join(name), "mine").unwrap();
+    }
+    for end in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{end}", database.display()));
+    }
+    for (path, content) in old {
+        fs::write(path, content).unwrap();
+    }
+
+    let server = Server::start_in(data);
+    for name in ["notes.txt", ".tmpAbCdEf", &format!("{id}.raucb")] {
+        assert!(server.data_dir().join("bundles").join(name).exists(), "{name}");
+    }
+    assert!(device.works(&server) && !renewed.works(&server));
+    let person = server.log_in();
+    assert_eq!(upload(&person, "1").0, id, "it is offered again");
+    assert_eq!(download(&server, &device, &id), file);
+
+    let data = server.kill();
+    let output = Command::new(env!("CARGO_BIN_EXE_homeport-server"))
+        .args(["readmit", "--days", "1", "--data-dir"])
+        .arg(data.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let server = Server::start_in(data);
+    until(|| renewed.works(&server));
+}
+
+#[test]
 fn what_is_no_whole_backup_changes_nothing() {
     let (server, files) = (Server::start(), directory());
     let person = server.log_in();
