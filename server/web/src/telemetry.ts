@@ -12,13 +12,20 @@ export interface Line {
 
 /** One chart. `max` is the top of the scale where there is a natural one. */
 export interface ChartSpec {
-  key: "cpu" | "memory" | "disk" | "temperature" | "network";
+  key: "cpu" | "memory" | "disk" | "temperature" | "network" | "lost";
   title: string;
-  kind: "share" | "bytes" | "rate" | "celsius";
+  kind: "share" | "bytes" | "rate" | "celsius" | "count";
   lines: Line[];
   max?: number;
   note?: string;
 }
+
+/** What was measured and is not there, by the series in which agent and server count it. */
+const LOST: [name: string, label: string][] = [
+  ["agent.left-out", "series the agent left out"],
+  ["agent.dropped", "messages the agent lost"],
+  ["server.dropped", "samples the server did not take"],
+];
 
 /** A break longer than this many usual distances between samples is drawn as a gap. */
 const GAP_FACTOR = 3.5;
@@ -123,6 +130,12 @@ export function charts(samples: Samples): ChartSpec[] {
   if (traffic.some(({ points }) => points.length)) {
     result.push({ key: "network", title: "Network", kind: "rate", lines: traffic });
   }
+
+  const lost = LOST.flatMap(([name, label]) => {
+    const points = samples.get(name);
+    return points?.length ? [{ label, points }] : [];
+  });
+  if (lost.length) result.push({ key: "lost", title: "Not kept", kind: "count", lines: lost });
   return result;
 }
 

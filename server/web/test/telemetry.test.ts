@@ -74,3 +74,17 @@ test("charts come from the names that agents use; loopback traffic is left out",
   assert.equal(specs[0]?.note, "load 2.00");
   assert.deepEqual(specs[1]?.lines[0]?.points, points([0, 0.6]));
 });
+
+test("what was not kept has a chart once there is some", () => {
+  const point = { at_ms: 0, value: 3 };
+  const specs = charts(
+    byName([
+      { name: "server.dropped", unit: "", points: [point] },
+      { name: "agent.left-out", unit: "", points: [] },
+    ]),
+  );
+  assert.deepEqual(
+    specs.map(({ key, lines }) => [key, lines.map(({ label }) => label)]),
+    [["lost", ["samples the server did not take"]]],
+  );
+});

@@ -13,6 +13,7 @@ const FORMAT: Record<ChartSpec["kind"], (value: number) => string> = {
   bytes,
   rate,
   celsius: (value) => `${value.toFixed(1)} °C`,
+  count: (value) => value.toFixed(0),
 };
 const SHORT: Record<ChartSpec["kind"], (value: number) => string> = {
   ...FORMAT,
@@ -152,5 +153,5 @@ function scale(spec: ChartSpec, low: number | null, high: number | null): [numbe
   if (spec.max) return [0, spec.max];
   if (low === null || high === null) return [0, 1];
   if (spec.kind === "celsius") return [Math.floor((low - 2) / 5) * 5, Math.ceil((high + 2) / 5) * 5];
-  return [0, Math.max(high * 1.15, 1000)];
+  return [0, Math.max(high * 1.15, spec.kind === "count" ? 10 : 1000)];
 }
