@@ -20,7 +20,8 @@ use crate::{
     ticks::Ticks,
 };
 
-/// Longest file of the kernel that is read, in bytes: /proc/stat of a machine with hundreds of cores, /proc/net/dev with thousands of interfaces.
+/// Longest file of the kernel that is read, in bytes: /proc/stat of a machine with hundreds of cores, /proc/net/dev of one
+/// with thousands of interfaces.
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// Where the kernel tells about thermal zones.

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::{StoreError, Tx};
 
-/// The series in which the server counts, since it keeps the device's telemetry, the samples that it did not take.
+/// The series in which the server counts the samples of a device that it did not take. It is not one of [`MAX_SERIES`].
 const DROPPED: &str = "server.dropped";
 
 /// Silence after which a series may give its place to a new one, in milliseconds.
