@@ -13,6 +13,10 @@ use crate::{
 ///
 /// Delivery is at least once and in order within a channel. The server remembers the highest `sequence` per device, channel and `queue`, and
 /// drops what it has seen. The device frees a message when its PUBACK comes, which the server sends after the commit.
+///
+/// A PUBACK with *Payload format invalid* frees the message too: it is lost, and counted. One with *Quota exceeded* for
+/// telemetry leaves it in the queue: the device sends it again later, with all that follow. So a server that refuses one for
+/// that reason also refuses those behind it that are on their way; it would take the first for a repeat otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sequenced<T> {
     /// Random number made when the device created its queue: a device that lost its queue starts a new one.

@@ -47,6 +47,9 @@ pub(super) struct Connection {
     /// Highest sequence that was sent.
     sent_report: u64,
     sent_telemetry: u64,
+    /// Until then no telemetry is sent: the server has no room for it.
+    telemetry_waits: Option<Instant>,
+    quota_pause: Duration,
 }
 
 struct InFlight {
@@ -84,6 +87,8 @@ impl Connection {
             window: VecDeque::with_capacity(WINDOW),
             sent_report: 0,
             sent_telemetry: 0,
+            telemetry_waits: None,
+            quota_pause: config.backoff_max,
         };
         let topic = connection.topic(Channel::Command);
         let subscribed = connection.client.try_subscribe_tracked(topic, QoS::AtLeastOnce)?;
@@ -113,6 +118,9 @@ impl Connection {
             if let Some((sequence, payload)) = outbox.peek(Lane::Report, self.sent_report) {
                 self.sent_report = sequence;
                 self.publish(Lane::Report, sequence, payload)?;
+            } else if self.telemetry_waits.is_some_and(|until| Instant::now() < until) {
+                // The next report or telemetry, or the watchdog, comes by here again.
+                break;
             } else if let Some((sequence, payload)) = outbox.peek(Lane::Telemetry, self.sent_telemetry) {
                 self.sent_telemetry = sequence;
                 self.publish(Lane::Telemetry, sequence, payload)?;
@@ -134,7 +142,7 @@ impl Connection {
                     result = &mut oldest.acknowledged => {
                         let (lane, sequence) = (oldest.lane, oldest.sequence);
                         self.window.pop_front();
-                        settle(outbox, lane, sequence, result)?;
+                        self.settle(outbox, lane, sequence, result)?;
                         outbox.wake();
                         continue;
                     }
@@ -186,6 +194,32 @@ impl Connection {
         Ok(())
     }
 
+    /// Frees a message that the server has, or will never want.
+    fn settle(
+        &mut self,
+        outbox: &Outbox,
+        lane: Lane,
+        sequence: u64,
+        result: Result<(), PublishNoticeError>,
+    ) -> Result<(), LinkError> {
+        match (result, lane) {
+            (Ok(()), _) => outbox.acknowledge(lane, sequence),
+            // Sent again it would be refused again, and stand in the way of all that follow.
+            (Err(PublishNoticeError::V5PubAck(PubAckReason::PayloadFormatInvalid)), _) => {
+                warn!("the server does not understand message {sequence} of {lane:?}; it is dropped");
+                outbox.refuse(lane, sequence);
+            }
+            // It stays in the queue, and all after it, for as long as the queue has room for them.
+            (Err(PublishNoticeError::V5PubAck(PubAckReason::QuotaExceeded)), Lane::Telemetry) => {
+                warn!("the server takes no more telemetry for now");
+                self.sent_telemetry = self.sent_telemetry.min(sequence.saturating_sub(1));
+                self.telemetry_waits = Some(Instant::now() + self.quota_pause);
+            }
+            (Err(error), _) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
     fn topic(&self, channel: Channel) -> String {
         Topic::new(self.device.clone(), channel).to_string()
     }
@@ -195,27 +229,6 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
     }
-}
-
-/// Frees a message that the server has, or will never want.
-fn settle(
-    outbox: &Outbox,
-    lane: Lane,
-    sequence: u64,
-    result: Result<(), PublishNoticeError>,
-) -> Result<(), LinkError> {
-    match result {
-        Ok(()) => {}
-        // Sent again it would be refused again, and stand in the way of all that follow.
-        Err(PublishNoticeError::V5PubAck(PubAckReason::PayloadFormatInvalid)) => {
-            warn!("the server does not understand message {sequence} of {lane:?}; it is dropped");
-            outbox.refuse(lane, sequence);
-            return Ok(());
-        }
-        Err(error) => return Err(error.into()),
-    }
-    outbox.acknowledge(lane, sequence);
-    Ok(())
 }
 
 fn options(identity: &Identity, address: &str, config: &config::Link) -> MqttOptions {

@@ -1,6 +1,6 @@
 use std::sync::Mutex;
 
-use homeport_protocol::{Report, Sequenced, command::Cancel};
+use homeport_protocol::{Record, Report, Sequenced, command::Cancel, senml::Pack};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::*;
@@ -205,6 +205,55 @@ fn a_command_is_acknowledged_once_it_was_taken() {
             .command(Command::Unknown { kind: "fly".into() }.encode());
         let kind = bench.commands.recv().await;
         assert_eq!(kind, Some(Command::Unknown { kind: "fly".into() }));
+    });
+}
+
+/// Payload format invalid, and quota exceeded (MQTT 5 section 3.4.2.1).
+const INVALID: u8 = 0x99;
+const QUOTA: u8 = 0x97;
+
+fn pack(name: &str) -> Pack {
+    Pack(vec![Record::number(name, "", 1.0)])
+}
+
+#[test]
+fn telemetry_that_is_refused_is_dropped_and_counted() {
+    run(async {
+        let mut bench = Bench::start().await;
+        bench.report().await;
+        bench.server.answer_telemetry(INVALID);
+        bench.outbox.telemetry(pack("a")).await;
+        bench.server.published("/telemetry").await;
+        while bench.outbox.status().telemetry > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(bench.outbox.status().dropped_telemetry, 1);
+    });
+}
+
+#[test]
+fn telemetry_over_the_quota_waits_on_the_same_connection() {
+    run(async {
+        let mut bench = Bench::start().await;
+        bench.report().await;
+        bench.server.answer_telemetry(QUOTA);
+        bench.outbox.telemetry(pack("a")).await;
+        let first = bench.server.published("/telemetry").await;
+        // Reports go on.
+        bench.outbox.report(unsupported("b")).await;
+        assert_eq!(bench.report().await.1, unsupported("b"));
+        bench.until_sent().await;
+        let status = bench.outbox.status();
+        assert_eq!((status.telemetry, status.dropped_telemetry), (1, 0));
+
+        bench.server.answer_telemetry(0);
+        while bench.outbox.status().telemetry > 0 {
+            // As the watchdog does.
+            bench.outbox.wake();
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(bench.server.published("/telemetry").await, first);
+        assert!(bench.status.borrow().connected);
     });
 }
 

@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -64,6 +64,8 @@ struct Shared {
     loses_answers: AtomicBool,
     refuses_config: AtomicBool,
     acknowledges: AtomicBool,
+    /// The reason code of acknowledgements of telemetry (MQTT 5 section 3.4.2.1); 0 for success.
+    telemetry_reason: AtomicU8,
     /// Counts the orders to drop all connections.
     kicks: watch::Sender<u32>,
     /// Payload for the command topic of all connections.
@@ -91,6 +93,7 @@ impl Server {
             loses_answers: AtomicBool::new(false),
             refuses_config: AtomicBool::new(false),
             acknowledges: AtomicBool::new(true),
+            telemetry_reason: AtomicU8::new(0),
             kicks: watch::Sender::new(0),
             command: watch::Sender::new(Vec::new()),
         });
@@ -150,6 +153,11 @@ impl Server {
     /// Whether messages are acknowledged.
     pub(crate) fn acknowledge(&self, acknowledge: bool) {
         self.shared.acknowledges.store(acknowledge, Ordering::SeqCst);
+    }
+
+    /// With which reason code telemetry is acknowledged.
+    pub(crate) fn answer_telemetry(&self, reason: u8) {
+        self.shared.telemetry_reason.store(reason, Ordering::SeqCst);
     }
 
     /// Drops every MQTT connection.
@@ -319,10 +327,15 @@ impl Shared {
                     let is_sure = kind & 6 != 0;
                     // Packet id, if any, and the length of no properties.
                     let payload = body[topic_end + if is_sure { 3 } else { 1 }..].to_vec();
+                    let reason = if topic.ends_with("/telemetry") {
+                        self.telemetry_reason.load(Ordering::SeqCst)
+                    } else {
+                        0
+                    };
                     let _ = self.seen.send(Seen::Publish { topic, payload });
                     if is_sure && self.acknowledges.load(Ordering::SeqCst) {
                         stream
-                            .write_all(&[0x40, 2, body[topic_end], body[topic_end + 1]])
+                            .write_all(&[0x40, 3, body[topic_end], body[topic_end + 1], reason])
                             .await?;
                     }
                 }
