@@ -49,7 +49,7 @@ def agent(board: Board) -> Path:
         # Cargo has one place for the results of all clones.
         with step(f"building the agent for {board.name}"), cache.locked(f"target-device-{board.rust_target}"):
             _forget(board, environment)
-            shutil.copy2(_cargo(board, environment, toolbox.command), draft)
+            shutil.copy2(_cargo(board, environment, _enter(board)), draft)
         if _inputs(board).short() != inputs.short():
             raise BuildError("the agent's sources were changed while it was built: build it again")
 
@@ -58,7 +58,7 @@ def agent(board: Board) -> Path:
 
 def _inputs(board: Board) -> cache.Digest:
     digest = cache.Digest().text("target", board.rust_target).file("recipe", Path(__file__))
-    digest.file("toolbox", toolbox.ensure() / "var/lib/dpkg/status")
+    digest.file("toolbox", toolbox.ensure(toolbox.compiler(board.architecture)) / "var/lib/dpkg/status")
     for name in MANIFESTS:
         digest.file(name, toolbox.REPOSITORY / name)
     for name in SOURCES:
@@ -78,7 +78,11 @@ def _forget(board: Board, environment: dict[str, str]) -> None:
     words = ["cargo", "clean", "--quiet", "--profile", "device", "--target", board.rust_target, *packages]
     words += ["--manifest-path", str(toolbox.REPOSITORY / "Cargo.toml")]
     settings = {"CARGO_TARGET_DIR": str(cache.folder() / "target-device")}
-    process.run(toolbox.command(words), name="cargo clean", env=environment | settings)
+    process.run(_enter(board)(words), name="cargo clean", env=environment | settings)
+
+
+def _enter(board: Board) -> Callable[[list[str]], list[str]]:
+    return lambda words: toolbox.command(words, toolbox.compiler(board.architecture))
 
 
 def _cargo_home() -> Path:

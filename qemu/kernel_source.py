@@ -92,4 +92,4 @@ def _index(tree: Path, draft: Path) -> None:
 def _make(architecture: str, tree: Path, *targets: str) -> None:
     name, prefix = _CROSS[architecture]
     toolbox.run("make", "--silent", "-C", tree, f"ARCH={name}", f"CROSS_COMPILE={prefix}", *targets,
-                settings=_REPRODUCIBLE)  # fmt: skip
+                settings=_REPRODUCIBLE, tools=toolbox.compiler(architecture))  # fmt: skip

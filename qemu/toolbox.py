@@ -1,5 +1,9 @@
-"""The toolbox: a Debian chroot with QEMU, RAUC, GRUB, filesystem tools and a Rust compiler, at known versions."""
+"""The toolbox: Debian chroots with QEMU, RAUC, GRUB, filesystem tools and Rust compilers, at known versions.
 
+One holds what every board needs, and one for each architecture the compiler: a board fetches nothing of another.
+"""
+
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,24 +15,37 @@ from steps import BuildError, step
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-# Architectures of boards other than the toolbox's own, as Debian calls them.
-FOREIGN = ["armel", "armhf", "i386"]
+# The architecture of the tools themselves, as Debian calls it.
+NATIVE = "amd64"
 
-PACKAGES = [
+
+@dataclasses.dataclass(frozen=True)
+class Tools:
+    """A set of Debian packages that is a chroot of its own."""
+
+    name: str
+    packages: tuple[str, ...]
+    architectures: tuple[str, ...] = (NATIVE,)
+
+
+BOARDS = Tools("boards", (
     # what boards run on
     "qemu-system-x86", "qemu-system-arm", "qemu-utils", "seabios", "u-boot-qemu",
     # what images and bundles are made with
     "rauc", "squashfs-tools", "e2fsprogs", "dosfstools", "mtools", "fdisk", "grub-pc-bin", "grub-common",
-    "kmod", "cpio", "zstd", "xz-utils", "openssl", "busybox-static", "u-boot-tools", "libubootenv-tool",
-    # the compiler that the agent promises to build with, for every board
-    "rustc", "cargo", "gcc", "libc6-dev", "make", "pkg-config", "git", "ca-certificates",
-    *(f"libstd-rust-dev:{architecture}" for architecture in FOREIGN), *(f"libc6-dev:{architecture}" for architecture in FOREIGN),
-    "gcc-arm-linux-gnueabi", "gcc-arm-linux-gnueabihf", "gcc-i686-linux-gnu",
-    # what a kernel is built with, for the board that has none in Debian
-    "bc", "bison", "flex", "lz4", "libssl-dev", "libelf-dev", "python3-minimal", "rsync",
+    "kmod", "cpio", "zstd", "xz-utils", "openssl", "busybox-static", "u-boot-tools", "libubootenv-tool", "binutils",
     # what the tests look at a board's traffic and programs with
     "curl", "util-linux", "procps", "strace",
-]  # fmt: skip
+))  # fmt: skip
+
+_COMPILER = ("rustc", "cargo", "gcc", "libc6-dev", "make", "pkg-config", "git", "ca-certificates")
+_CROSS_COMPILERS = {
+    "armel": "gcc-arm-linux-gnueabi",
+    "armhf": "gcc-arm-linux-gnueabihf",
+    "i386": "gcc-i686-linux-gnu",
+}
+# What a kernel is built with besides, for the board that has none in Debian.
+_KERNEL = {"armel": ("bc", "bison", "flex", "lz4", "libssl-dev", "libelf-dev", "python3-minimal", "rsync")}
 
 # Belong to the operating system that runs: the toolbox has its own. Everything else is visible in the toolbox.
 SYSTEM_FOLDERS = {"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "lost+found", "proc", "run", "sbin",
@@ -52,17 +69,29 @@ exec chroot "$root" env -C "$directory" "$@"
 """
 
 
-def ensure() -> Path:
-    """The toolbox's root folder, built first if this set of packages has not been built on this machine."""
-    digest = cache.Digest().text("suite", debian.SUITE).text("packages", " ".join(PACKAGES))
-    return cache.entry("toolbox", digest, _make, prune=False) / "root"
+def compiler(architecture: str) -> Tools:
+    """The compiler that the agent promises to build with, for one architecture of Debian's."""
+    name = f"compiler for {architecture}"
+    if architecture == NATIVE:
+        return Tools(name, _COMPILER)
+    if architecture not in _CROSS_COMPILERS:
+        raise BuildError(f"no compiler is known for {architecture}: qemu/toolbox.py lists them")
+    foreign = (f"libstd-rust-dev:{architecture}", f"libc6-dev:{architecture}", _CROSS_COMPILERS[architecture])
+    return Tools(name, (*_COMPILER, *foreign, *_KERNEL.get(architecture, ())), (NATIVE, architecture))
 
 
-def command(arguments: list[str]) -> list[str]:
+def ensure(tools: Tools = BOARDS) -> Path:
+    """The root folder of these tools, built first if this set of packages has not been built on this machine."""
+    digest = cache.Digest().text("suite", debian.SUITE).text("architectures", " ".join(tools.architectures))
+    digest.text("packages", " ".join(tools.packages))
+    return cache.entry("toolbox", digest, lambda draft: _make(tools, draft), prune=False) / "root"
+
+
+def command(arguments: list[str], tools: Tools = BOARDS) -> list[str]:
     """The host's command that runs `arguments` in the toolbox, in the current folder."""
     if os.geteuid() != 0:
         raise BuildError("the toolbox needs root (chroot, bind mounts): run it with sudo")
-    root = ensure()
+    root = ensure(tools)
     binds = _binds(root)
     for bind in binds:
         _make_mount_point(root, Path(bind))
@@ -76,15 +105,16 @@ def environment() -> dict[str, str]:
     return ours | {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
 
-def run(*arguments: str | Path, text: str = "", settings: Mapping[str, str] | None = None) -> str:
+def run(*arguments: str | Path, text: str = "", settings: Mapping[str, str] | None = None, tools: Tools = BOARDS) -> str:
     """Runs a tool as `process.run` does, with these environment variables on top of the toolbox's."""
     words = [str(argument) for argument in arguments]
-    return process.run(command(words), name=" ".join(words), text=text, env=environment() | dict(settings or {}))
+    return process.run(command(words, tools), name=" ".join(words), text=text, env=environment() | dict(settings or {}))
 
 
-def _make(draft: Path) -> None:
-    with step(f"building the toolbox, {len(PACKAGES)} Debian packages and what they need (once, about 3 minutes)"):
-        debian.bootstrap(draft / "root", PACKAGES, variant="apt", architecture=",".join(["amd64", *FOREIGN]))
+def _make(tools: Tools, draft: Path) -> None:
+    with step(f"building the toolbox ({tools.name}): {len(tools.packages)} Debian packages and what they need, once"):
+        architectures = ",".join(tools.architectures)
+        debian.bootstrap(draft / "root", [*tools.packages], variant="apt", architecture=architectures)
 
 
 def _binds(root: Path) -> list[str]:

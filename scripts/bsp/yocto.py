@@ -194,7 +194,8 @@ BBMASK = "{self.trees['OE_CORE']}/meta/recipes- {LAYER}/recipes-bsp/ {LAYER}/rec
         sys.dont_write_bytecode = True
         import toolbox as toolbox_module
 
-        root = _readable_copy(toolbox_module.ensure(), self.work / "rust")
+        compiler = toolbox_module.ensure(toolbox_module.compiler("armhf"))
+        root = _readable_copy(compiler, self.work / "rust")
         loader = f'exec {root}/usr/lib64/ld-linux-x86-64.so.2 --library-path {root}/usr/lib/x86_64-linux-gnu'
         _script(tools / "rustc", f'{loader} {root}/usr/bin/rustc --sysroot {root}/usr "$@"')
         _script(tools / "cargo", f'{loader} {root}/usr/bin/cargo "$@"')
