@@ -1,7 +1,10 @@
 """Debian packages for the toolbox and the boards, from the mirror that this machine already uses."""
 
 import os
+import re
 import shutil
+import sys
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -20,6 +23,14 @@ ALIASES = ("stable", "oldstable")
 # What is read of an alias's release file: the fields of its head.
 RELEASE_HEAD_BYTES = 4096
 RELEASE_TIMEOUT_S = 30
+
+# By itself, apt asks three times for what a connection lost.
+APT_OPTIONS = ("APT::Install-Recommends false", "Acquire::Languages none")
+
+# What apt writes of a file that it could not fetch.
+_UNFETCHED = re.compile(r"^[EW]: Failed to fetch (\S+)\s+(.*)$", re.MULTILINE)
+# Files that are named in an error.
+_NAMED_FILES = 5
 
 # Nobody reads these on a board or in the toolbox.
 UNWANTED = ("doc", "man", "locale", "info", "lintian", "bash-completion", "zsh", "zoneinfo")
@@ -50,21 +61,51 @@ def bootstrap(target: Path, packages: list[str], *, variant: str, architecture: 
         with step("installing mmdebstrap on this machine"):
             _apt_get("update")
             _apt_get("install", "--yes", "--no-install-recommends", "mmdebstrap", "debian-archive-keyring")
-    options = ["--quiet", "--mode=root", f"--variant={variant}", f"--architectures={architecture}"]
-    options += ["--aptopt=APT::Install-Recommends false", "--aptopt=Acquire::Languages none"]
+    # Verbose, or the error would not say which file could not be fetched.
+    options = ["--verbose", "--mode=root", f"--variant={variant}", f"--architectures={architecture}"]
+    options += [f"--aptopt={option}" for option in APT_OPTIONS]
     options += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNWANTED]
     options += [f"--include={','.join(packages)}"]
     source = mirror()
     try:
-        process.run(["mmdebstrap", *options, suite, target, source])
-    except BuildError as error:
-        other = alias(suite, source) if "apt-get update" in str(error) else None
+        _mmdebstrap(options, suite, target, source)
+    except _Unfetched as error:
+        other = alias(suite, source)
         if other is None:
             raise
+        print(error, file=sys.stderr)
         if target.is_dir():
             shutil.rmtree(target)
-        with step(f"the mirror's index of {suite} is not whole, trying its name {other}"):
-            process.run(["mmdebstrap", *options, other, target, source])
+        with step(f"trying the mirror's other name of {suite}, which is {other}"):
+            _mmdebstrap(options, other, target, source)
+
+
+class _Unfetched(BuildError):
+    """Files that the mirror's index lists and the mirror did not send."""
+
+
+def _mmdebstrap(options: list[str], suite: str, target: Path, source: str) -> None:
+    try:
+        process.run(["mmdebstrap", *options, suite, target, source], name=f"mmdebstrap {suite}")
+    except process.ProgramError as error:
+        files = {_file_name(url): reason.split(" [")[0] for url, reason in _UNFETCHED.findall(error.output)}
+        if not files:
+            raise
+        listed = "\n".join(f"  {name}: {reason}" for name, reason in list(files.items())[:_NAMED_FILES])
+        more = f"\n  and {len(files) - _NAMED_FILES} more" if len(files) > _NAMED_FILES else ""
+        raise _Unfetched(
+            f"the Debian mirror {source} did not send what its index of {suite} lists:\n{listed}{more}\n"
+            f"It may be in the middle of an update: try again in an hour, or set {MIRROR_VARIABLE} to another mirror's address."
+        ) from error
+
+
+def _file_name(url: str) -> str:
+    """`libc6 2.41-12 (armel)` for a package; the end of the address for an index."""
+    name = urllib.parse.unquote(url.rsplit("/", 1)[-1])
+    package = re.fullmatch(r"([^_]+)_([^_]+)_([^_]+)\.deb", name)
+    if package is None:
+        return url.split("/dists/")[-1]
+    return f"package {package[1]} {package[2]} ({package[3]})"
 
 
 def alias(suite: str, source: str) -> str | None:
