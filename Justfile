@@ -18,8 +18,20 @@ lives := "--board armv5 life --board armv7 life --board i386 life"
 
 # Boot a board, pair it, update it, and show the page (--board B, --once, --port P)
 [positional-arguments]
-demo *args: binaries
-    @exec {{bin}}/demo {{programs}} "$@"
+demo *args: (setup "build")
+    #!/usr/bin/env bash
+    set -euo pipefail
+    board=x86_64
+    for ((i = 1; i < $#; i++)); do
+        if [ "${!i}" = --board ]; then next=$((i + 1)) board=${!next}; fi
+    done
+    # The mirror is waited for while the compiler works.
+    qemu/build supplies --board "$board" >/dev/null &
+    supplies=$!
+    trap 'kill $supplies 2>/dev/null || true' EXIT
+    {{just_executable()}} binaries
+    wait $supplies
+    exec {{bin}}/demo {{programs}} "$@"
 
 # Everything that a change must pass
 test: (setup "build" "test") web lint audit bsp-lint unit web-test boards
