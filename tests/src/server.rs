@@ -17,10 +17,10 @@ use crate::wait::wait_for;
 pub const HOST: &str = "10.0.2.2";
 
 /// How long the server may take to listen. It makes its CA at the first start.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(180);
 
 /// How long it may take to stop when asked to.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(120);
 
 /// A server on loopback. Dies with this value, and with this process.
 #[derive(Debug)]

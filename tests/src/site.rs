@@ -19,16 +19,16 @@ use crate::{
 };
 
 /// A boot on a loaded machine that emulates the board.
-pub const BOOT_LIMIT: Duration = Duration::from_secs(300);
+pub const BOOT_LIMIT: Duration = Duration::from_secs(600);
 
 /// A command on the board that does not wait for anything.
-pub const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+pub const COMMAND_LIMIT: Duration = Duration::from_secs(180);
 
 /// From a boot, a pairing or a restored link to being online: the agent backs off up to this long after many failures.
-pub const ONLINE_LIMIT: Duration = Duration::from_secs(360);
+pub const ONLINE_LIMIT: Duration = Duration::from_secs(600);
 
 /// From the start of a deployment to its end, with a reboot and all.
-pub const UPDATE_LIMIT: Duration = Duration::from_secs(900);
+pub const UPDATE_LIMIT: Duration = Duration::from_secs(1800);
 
 /// A board that knows its server, and an operator who looks at both.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use crate::{
     testing::{Seen, Server},
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Bench {
     server: Server,

@@ -3,7 +3,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::testing::{Seen, Server};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const ENROLL: &str = "/.well-known/est/simpleenroll";
 
 struct Bench {

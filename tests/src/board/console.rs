@@ -10,7 +10,7 @@ use super::stream::Stream;
 /// The terminal's line discipline takes 4096 bytes for a line; markers and redirections need some of them.
 const COMMAND_BYTES_MAX: usize = 3800;
 /// How long a command that is interrupted may take to end.
-const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(20);
+const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Printed by the image's `/etc/profile`, see `qemu/image`.
 const GREETING: &str = "BOARD-READY version=";
 const INTERRUPT: &str = "\x03";

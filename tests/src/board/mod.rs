@@ -41,12 +41,12 @@ use self::monitor::Monitor;
 use self::snapshot::{Snapshot, SnapshotFacts};
 use self::stream::Stream;
 
-const MIGRATION_TIMEOUT: Duration = Duration::from_secs(120);
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
 const MIGRATION_POLL: Duration = Duration::from_millis(20);
 /// No limit in practice: the default would throttle the snapshot of a stopped board.
 const MIGRATION_BYTES_PER_SECOND: u64 = 10_000_000_000;
 /// The first command after a resume also pages the board's memory in.
-const RESUME_TIMEOUT: Duration = Duration::from_secs(120);
+const RESUME_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What a board is started with.
 #[derive(Debug, Clone)]

@@ -31,7 +31,7 @@ const ENVIRONMENT_CUTS_OF_TEN: u8 = 4;
 const RUN_STRIDE: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// How long the bootloader may take to say which slot it starts.
-const BOOTLOADER_LIMIT: Duration = Duration::from_secs(120);
+const BOOTLOADER_LIMIT: Duration = Duration::from_secs(300);
 /// What every board's bootloader says then, before the slot's name.
 const STARTS: &str = ": slot ";
 

@@ -1,7 +1,6 @@
 use std::{
     io::{BufRead as _, BufReader},
     process::Stdio,
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -9,7 +8,7 @@ use homeport_protocol::DeploymentState as State;
 
 use crate::{
     lab::Lab,
-    site::{BOOT_LIMIT, ONLINE_LIMIT, Site, UPDATE_LIMIT},
+    site::{BOOT_LIMIT, COMMAND_LIMIT, ONLINE_LIMIT, Site, UPDATE_LIMIT},
     wait::wait_for,
 };
 
@@ -116,7 +115,7 @@ fn agent_killed(site: &Site, file: &std::path::Path) -> Result<Vec<String>> {
             .console()
             .run(
                 "systemctl kill --signal=KILL homeport-agent.service",
-                Duration::from_secs(60),
+                COMMAND_LIMIT,
             )
             .with_context(|| format!("killing the agent in {name}"))?;
         killed.push(name);

@@ -29,9 +29,9 @@ const NAME_DELAY: Duration = Duration::from_secs(3);
 /// An address in the board's network where nobody is.
 const NOBODY: &str = "10.0.2.77";
 /// Pairing asks for the name twice, and flash and memory are what they are.
-const PAIR_LIMIT: Duration = Duration::from_secs(180);
+const PAIR_LIMIT: Duration = Duration::from_secs(300);
 /// From the loss of the name server until the agent says so: the resolver asks a silent server twice, 5 s each.
-const COMPLAINT_LIMIT: Duration = Duration::from_secs(120);
+const COMPLAINT_LIMIT: Duration = Duration::from_secs(300);
 
 pub(super) fn run(lab: &Lab) -> Result<String> {
     let bundle = lab.good("1.1.0")?;

@@ -2,7 +2,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -125,10 +124,9 @@ fn live_revocation(attacker: &Attacker<'_>) -> Result<()> {
     let mut live = attacker
         .mosquitto("mosquitto_sub", own, &format!("hp1/{own}/command"))
         .spawn()?;
-    let limit = Duration::from_secs(60);
-    attacker.site.operator.wait_online(own, true, limit)?;
+    attacker.site.operator.wait_online(own, true, COMMAND_LIMIT)?;
     attacker.site.operator.run(&["device", "revoke", own, "--yes"])?;
-    attacker.site.operator.wait_online(own, false, limit)?;
+    attacker.site.operator.wait_online(own, false, COMMAND_LIMIT)?;
     // mosquitto_sub would connect again for ever; it is the server that must not let it.
     live.kill()?;
     live.wait()?;
