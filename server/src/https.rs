@@ -9,10 +9,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
 };
+use nix::sys::socket::sockopt::TcpUserTimeout;
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
@@ -21,15 +21,15 @@ use tower::Service;
 
 use crate::{
     ca::fingerprint,
+    limits::{
+        Limits,
+        bodies::Progress,
+        places::{Owner, Place, Places, Stage},
+    },
     mqtt::Fingerprint,
-    tls::{ACCEPT_RETRY, HANDSHAKE_TIMEOUT},
+    sha256,
+    tls::ACCEPT_RETRY,
 };
-
-/// Most connections at a time. More wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 4096;
-
-/// Longest time that a client of HTTP/1 may take to send a request's headers.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How often an HTTP/2 client is asked whether it is still there.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
@@ -55,6 +55,10 @@ pub struct Peer {
     pub certificate: Option<Fingerprint>,
 }
 
+/// A request's connection, to be told whose it is. An extension of every request.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection(Arc<Place>);
+
 /// Serves `router` until `shutdown`, then lets requests that are under way finish.
 ///
 /// Every request carries a [`Peer`] extension.
@@ -62,21 +66,21 @@ pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     router: Router,
+    limits: Limits,
     shutdown: CancellationToken,
 ) {
-    let acceptor = TlsAcceptor::from(tls);
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::new(limits.clone());
     let open = GracefulShutdown::new();
-    let http = Arc::new(http_builder());
+    let port = Arc::new(Port {
+        acceptor: TlsAcceptor::from(tls),
+        router,
+        http: http_builder(&limits),
+        limits,
+    });
     loop {
-        let next = async {
-            // Never closed, so the error cannot happen; then nothing more is accepted.
-            let place = Arc::clone(&places).acquire_owned().await.ok()?;
-            Some((place, listener.accept().await))
-        };
-        let (place, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
-            Some(next) = next => next,
+            accepted = listener.accept() => accepted,
         };
         let (tcp, address) = match accepted {
             Ok(accepted) => accepted,
@@ -86,23 +90,42 @@ pub async fn serve(
                 continue;
             }
         };
-        let (acceptor, router, http) = (acceptor.clone(), router.clone(), Arc::clone(&http));
-        let (shutdown, watcher) = (shutdown.clone(), open.watcher());
+        let place = Arc::new(places.enter(address.ip()));
+        let (port, shutdown, watcher) = (Arc::clone(&port), shutdown.clone(), open.watcher());
         tokio::spawn(async move {
-            tokio::select! {
+            let connected = tokio::select! {
                 // Only the handshake is broken off: requests under way are finished.
-                () = shutdown.cancelled() => {}
-                connected = connect(&acceptor, tcp, address) => {
-                    if let Some((stream, peer)) = connected {
-                        let service = service(router, peer);
-                        let connection = http.serve_connection_with_upgrades(stream, service).into_owned();
-                        if let Err(error) = watcher.watch(connection).await {
-                            tracing::debug!(%address, %error, "HTTPS connection broke");
-                        }
+                () = shutdown.cancelled() => None,
+                () = place.evicted() => None,
+                connected = port.connect(tcp, address) => connected,
+            };
+            let Some((stream, peer)) = connected else {
+                return;
+            };
+            place.reach(Stage::Secured);
+            if let Some(certificate) = peer.certificate {
+                place.belongs_to(Owner::Device(certificate));
+            }
+            let progress = Progress::new(port.limits.clone(), Arc::clone(&place));
+            let service = service(
+                port.router.clone(),
+                peer,
+                Arc::clone(&place),
+                Arc::clone(&progress),
+            );
+            let connection = port
+                .http
+                .serve_connection_with_upgrades(stream, service)
+                .into_owned();
+            tokio::select! {
+                served = watcher.watch(connection) => {
+                    if let Err(error) = served {
+                        tracing::debug!(%address, %error, "HTTPS connection broke");
                     }
                 }
+                () = place.evicted() => tracing::debug!(%address, "closed an HTTPS connection to make room"),
+                phase = progress.late() => tracing::debug!(%address, phase, "closed an HTTPS connection"),
             }
-            drop(place);
         });
     }
     drop(listener);
@@ -113,35 +136,60 @@ pub async fn serve(
 
 type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
 
-async fn connect(
-    acceptor: &TlsAcceptor,
-    tcp: TcpStream,
-    address: SocketAddr,
-) -> Option<(TokioIo<TlsStream>, Peer)> {
-    let _ = tcp.set_nodelay(true);
-    let stream = match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            tracing::debug!(%address, %error, "HTTPS handshake failed");
-            return None;
-        }
-        Err(_) => {
-            tracing::debug!(%address, "HTTPS handshake took too long");
-            return None;
-        }
-    };
-    let certificates = stream.get_ref().1.peer_certificates();
-    let certificate = certificates
-        .and_then(|chain| chain.first())
-        .map(|leaf| fingerprint(leaf));
-    Some((TokioIo::new(stream), Peer { address, certificate }))
+struct Port {
+    acceptor: TlsAcceptor,
+    router: Router,
+    http: auto::Builder<TokioExecutor>,
+    limits: Limits,
 }
 
-fn http_builder() -> auto::Builder<TokioExecutor> {
+// === impl Connection ===
+
+impl Connection {
+    /// Notes that whoever is at its other end is logged in.
+    pub(crate) fn belongs_to(&self, user: &str) {
+        self.0.belongs_to(Owner::Person(sha256(user.as_bytes())));
+    }
+}
+
+// === impl Port ===
+
+impl Port {
+    async fn connect(&self, tcp: TcpStream, address: SocketAddr) -> Option<(TokioIo<TlsStream>, Peer)> {
+        let _ = tcp.set_nodelay(true);
+        give_up_after(&tcp, self.limits.stall);
+        let stream = match timeout(self.limits.handshake, self.acceptor.accept(tcp)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(%address, %error, "HTTPS handshake failed");
+                return None;
+            }
+            Err(_) => {
+                tracing::debug!(%address, "HTTPS handshake took too long");
+                return None;
+            }
+        };
+        let certificates = stream.get_ref().1.peer_certificates();
+        let certificate = certificates
+            .and_then(|chain| chain.first())
+            .map(|leaf| fingerprint(leaf));
+        Some((TokioIo::new(stream), Peer { address, certificate }))
+    }
+}
+
+/// Lets the kernel end the connection when the other end has vanished with bytes on their way to it.
+fn give_up_after(tcp: &TcpStream, silence: Duration) {
+    let milliseconds = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = nix::sys::socket::setsockopt(tcp, TcpUserTimeout, &milliseconds) {
+        tracing::debug!(%error, "cannot set TCP_USER_TIMEOUT");
+    }
+}
+
+fn http_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(limits.idle)
         .max_buf_size(MAX_HEAD);
     http.http2()
         .timer(TokioTimer::new())
@@ -155,6 +203,8 @@ fn http_builder() -> auto::Builder<TokioExecutor> {
 fn service(
     router: Router,
     peer: Peer,
+    place: Arc<Place>,
+    progress: Arc<Progress>,
 ) -> impl hyper::service::Service<
     Request<Incoming>,
     Response = axum::response::Response,
@@ -163,6 +213,11 @@ fn service(
 > {
     hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        router.clone().call(request.map(Body::new))
+        request.extensions_mut().insert(Connection(Arc::clone(&place)));
+        let under_way = progress.begin();
+        let answer = router
+            .clone()
+            .call(request.map(|body| Body::new(under_way.paced(body))));
+        async move { Ok(answer.await?.map(|body| Body::new(under_way.answer(body)))) }
     })
 }

@@ -23,6 +23,7 @@ pub mod est;
 mod files;
 pub mod fleet;
 pub mod https;
+pub mod limits;
 pub mod mqtt;
 pub mod server;
 pub mod store;

@@ -22,6 +22,7 @@ use crate::{
     est, files,
     fleet::{self, Addresses, Fleet, FleetError},
     https,
+    limits::{self, Limits},
     mqtt::{self, Registry},
     now_ms,
     store::{Store, StoreError, Tx},
@@ -88,6 +89,8 @@ struct Listening {
 
 /// Runs the server until `shutdown`.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), ServerError> {
+    let limits = Limits::default();
+    limits::files::raise_limit(&limits);
     let data_dir = config.data_dir.clone();
     let at = |path: PathBuf| move |source| ServerError::File { path, source };
     files::create_private_dir(&data_dir).map_err(at(data_dir.clone()))?;
@@ -135,12 +138,19 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
     };
     announce(&listening, &data_dir.join(LISTENING))?;
     let tasks = TaskTracker::new();
-    tasks.spawn(https::serve(https_listener, https_tls, router, shutdown.clone()));
+    tasks.spawn(https::serve(
+        https_listener,
+        https_tls,
+        router,
+        limits.clone(),
+        shutdown.clone(),
+    ));
     tasks.spawn(mqtt::serve(
         mqtt_listener,
         mqtt_tls,
         fleet.clone(),
         registry,
+        limits,
         shutdown.clone(),
     ));
     tasks.spawn(certificate.keep_fresh(shutdown.clone()));

@@ -26,9 +26,6 @@ use crate::{
 /// How often the server certificate's age is looked at.
 const RENEWAL_CHECK: Duration = Duration::from_secs(60 * 60);
 
-/// Longest time that a client may take for its TLS handshake.
-pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Pause after the system refused to accept a connection, most likely for lack of file descriptors.
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 

@@ -8,7 +8,7 @@ use axum::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
 
 use super::{App, COOKIE, Refusal};
-use crate::fleet::Credential;
+use crate::{fleet::Credential, https::Connection};
 
 /// Whoever is logged in. Only for routes behind [`authenticate`].
 #[derive(Debug, Clone)]
@@ -48,6 +48,9 @@ pub(super) async fn authenticate(
         cookie(headers).ok_or_else(not_logged_in)?
     };
     let credential = app.fleet.authenticate(token).await?.ok_or_else(not_logged_in)?;
+    if let Some(connection) = request.extensions().get::<Connection>() {
+        connection.belongs_to(&credential.user);
+    }
     request.extensions_mut().insert(Operator(credential));
     Ok(next.run(request).await)
 }

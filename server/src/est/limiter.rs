@@ -1,13 +1,11 @@
-//! A brake on guessing.
+//! A brake on wrong tokens. Right ones always pass: nobody guesses 160 bits, so only the log and the database need it.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::limits::network;
 
 /// Failures that a source may have in one [`WINDOW`].
 const MAX_FAILURES: u32 = 20;
@@ -15,7 +13,7 @@ const MAX_FAILURES: u32 = 20;
 /// How long failures count.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Sources that are remembered at a time. While there are more, new ones wait.
+/// Sources that are remembered at a time. While there are more, failures of others count as too many.
 const MAX_SOURCES: usize = 4096;
 
 /// Counts failures by where they come from: an IPv4 address, or an IPv6 network of 64 bits, which is what one customer has.
@@ -31,28 +29,24 @@ struct Failures {
 // === impl Limiter ===
 
 impl Limiter {
-    /// How long a source has to wait before it may try again, if it has to.
-    pub(super) fn wait(&self, source: IpAddr) -> Option<Duration> {
+    /// Notes a failure. If its source has had too many, says how long it should wait.
+    pub(super) fn failed(&self, source: IpAddr) -> Option<Duration> {
         let mut sources = self.0.lock();
-        match sources.get(&network(source)) {
-            Some(failures) if failures.count >= MAX_FAILURES => failures.remaining(),
-            Some(_) => None,
-            None if sources.len() < MAX_SOURCES => None,
-            None => {
-                sources.retain(|_, failures| failures.remaining().is_some());
-                (sources.len() >= MAX_SOURCES).then_some(WINDOW)
+        let source = network(source);
+        if sources.len() >= MAX_SOURCES && !sources.contains_key(&source) {
+            sources.retain(|_, failures| failures.remaining().is_some());
+            if sources.len() >= MAX_SOURCES {
+                return Some(WINDOW);
             }
         }
-    }
-
-    /// Notes a failure.
-    pub(super) fn failed(&self, source: IpAddr) {
-        let mut sources = self.0.lock();
-        let failures = sources.entry(network(source)).or_insert_with(Failures::none);
+        let failures = sources.entry(source).or_insert_with(Failures::none);
         if failures.remaining().is_none() {
             *failures = Failures::none();
         }
-        failures.count += 1;
+        failures.count = failures.count.saturating_add(1);
+        (failures.count > MAX_FAILURES)
+            .then(|| failures.remaining())
+            .flatten()
     }
 }
 
@@ -73,17 +67,6 @@ impl Failures {
     }
 }
 
-fn network(address: IpAddr) -> IpAddr {
-    let canonical = address.to_canonical();
-    match canonical {
-        IpAddr::V6(address) => {
-            let prefix = u128::from(address) & !u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from(prefix))
-        }
-        IpAddr::V4(_) => canonical,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,15 +76,12 @@ mod tests {
         let limiter = Limiter::default();
         let source = "192.0.2.1".parse().unwrap();
         for _ in 0..MAX_FAILURES {
-            assert_eq!(limiter.wait(source), None);
-            limiter.failed(source);
+            assert_eq!(limiter.failed(source), None);
         }
-        assert_eq!(limiter.wait(source), Some(WINDOW));
-        assert_eq!(limiter.wait("192.0.2.2".parse().unwrap()), None);
+        assert_eq!(limiter.failed(source), Some(WINDOW));
+        assert_eq!(limiter.failed("192.0.2.2".parse().unwrap()), None);
         tokio::time::advance(WINDOW).await;
-        assert_eq!(limiter.wait(source), None);
-        limiter.failed(source);
-        assert_eq!(limiter.wait(source), None);
+        assert_eq!(limiter.failed(source), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -110,19 +90,20 @@ mod tests {
         for host in 0..MAX_FAILURES {
             limiter.failed(format!("2001:db8::{host:x}").parse().unwrap());
         }
-        assert!(limiter.wait("2001:db8::ffff".parse().unwrap()).is_some());
-        assert!(limiter.wait("2001:db8:0:1::1".parse().unwrap()).is_none());
+        assert!(limiter.failed("2001:db8::ffff".parse().unwrap()).is_some());
+        assert!(limiter.failed("2001:db8:0:1::1".parse().unwrap()).is_none());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn memory_is_bounded() {
+    async fn what_is_remembered_has_an_end() {
         let limiter = Limiter::default();
         for host in 0..u32::try_from(MAX_SOURCES).unwrap() {
-            limiter.failed(IpAddr::from(host.to_be_bytes()));
+            assert_eq!(limiter.failed(IpAddr::from(host.to_be_bytes())), None);
         }
-        let newcomer = "192.0.2.1".parse().unwrap();
-        assert!(limiter.wait(newcomer).is_some());
+        let newcomer = "2001:db8::1".parse().unwrap();
+        assert!(limiter.failed(newcomer).is_some());
+        assert_eq!(limiter.0.lock().len(), MAX_SOURCES);
         tokio::time::advance(WINDOW).await;
-        assert_eq!(limiter.wait(newcomer), None);
+        assert_eq!(limiter.failed(newcomer), None);
     }
 }

@@ -136,12 +136,8 @@ async fn enrol<E: Enrolment>(
     body: Bytes,
 ) -> Result<Response, Failure> {
     let source = peer.address.ip();
-    if let Some(wait) = est.limiter.wait(source) {
-        return Err(Failure::Limited(wait));
-    }
     let Some(secret) = pairing_secret(&headers)? else {
-        est.limiter.failed(source);
-        return Err(Failure::Token(IssueError::Unknown));
+        return Err(est.wrong_token(source, IssueError::Unknown));
     };
     // Before the token is used up: a request that cannot be granted should not cost it.
     let request = certificate_request(&body)?;
@@ -153,13 +149,8 @@ async fn enrol<E: Enrolment>(
     let (key, sign) = (request.key_hash, est.signer(request));
     let issued = match est.enrolment.enrol(&secret, &key, &hints, sign).await {
         Ok(issued) => issued,
-        Err(refusal) => {
-            if refusal.is_a_bad_token() {
-                est.limiter.failed(source);
-                tracing::info!(%source, %refusal, "refused a pairing token");
-            }
-            return Err(refusal.into());
-        }
+        Err(refusal) if refusal.is_a_bad_token() => return Err(est.wrong_token(source, refusal)),
+        Err(refusal) => return Err(refusal.into()),
     };
     tracing::info!(%source, device = %issued.0, "paired");
     answer(&issued)
@@ -238,6 +229,14 @@ impl<E: Enrolment> Est<E> {
     fn signer(&self, request: CertificateRequest) -> impl Sign + use<E> {
         let authority = Arc::clone(&self.authority);
         move |device: &DeviceId| authority.issue_device(&request, device, OffsetDateTime::now_utc())
+    }
+
+    fn wrong_token(&self, source: IpAddr, refusal: IssueError) -> Failure {
+        if let Some(wait) = self.limiter.failed(source) {
+            return Failure::Limited(wait);
+        }
+        tracing::info!(%source, %refusal, "refused a pairing token");
+        Failure::Token(refusal)
     }
 }
 

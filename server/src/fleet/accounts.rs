@@ -1,25 +1,23 @@
 //! People: passwords and logins.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use argon2::{
-    Argon2, PasswordHash, PasswordHasher as _, PasswordVerifier as _,
-    password_hash::{Salt, SaltString},
+    Algorithm, Argon2, Block, Params, PasswordHash, Version,
+    password_hash::{self, Output, Salt, SaltString},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use homeport_api::{Session, User};
-use parking_lot::Mutex;
 use tokio::{sync::Semaphore, task};
 
-use super::{Fleet, FleetError};
+use super::{
+    Fleet, FleetError,
+    failed_logins::{self, FailedLogins, Failures},
+};
 use crate::{
-    files, now_ms, random, sha256,
+    files,
+    limits::{attempts::Attempts, network},
+    now_ms, random, sha256,
     store::{Account, Store, StoreError, Tx},
 };
 
@@ -35,14 +33,9 @@ const SESSION_LIFE: i64 = 24 * 60 * 60 * 1000;
 /// Passwords that are checked at the same time: each takes 19 MiB and a core for some 50 ms.
 const CHECKS: usize = 2;
 
-/// Failures of one address for one user that cost nothing.
-const FREE_FAILURES: u32 = 5;
-
-/// Longest wait after a failure.
-const MAX_WAIT: Duration = Duration::from_secs(300);
-
-/// Addresses and users whose failures are remembered.
-const REMEMBERED: usize = 10_000;
+/// Memory that is reserved for a check, in bytes. glibc takes whatever is larger than 32 MiB from the system and gives it back at once;
+/// smaller pieces stay with the thread that used them. Only what Argon2 uses of it becomes real memory.
+const CHECK_MEMORY: usize = 33 << 20;
 
 const FIRST_ADMIN: &str = "admin";
 pub(crate) const FIRST_ADMIN_PASSWORD: &str = "first-admin-password";
@@ -61,8 +54,8 @@ pub enum LoginError {
     /// Wrong user or password.
     #[error("user name or password is wrong")]
     Wrong,
-    /// Too many wrong ones before.
-    #[error("too many failed logins: try again in {} seconds", .0.as_secs().max(1))]
+    /// Too many wrong ones before, or too many at a time.
+    #[error("too many logins: try again in {} seconds", .0.as_secs().max(1))]
     Throttled(Duration),
     /// Everything else.
     #[error(transparent)]
@@ -74,13 +67,8 @@ pub(super) struct Accounts {
     checks: Arc<Semaphore>,
     /// Checked in place of a user who does not exist, so that both take the same time.
     decoy: String,
-    failures: Mutex<HashMap<(IpAddr, String), Failures>>,
-}
-
-#[derive(Debug)]
-struct Failures {
-    count: u32,
-    until: Instant,
+    attempts: Attempts,
+    failed: FailedLogins,
 }
 
 /// Makes the first user of a new server. The password is only in a file that its administrator can read.
@@ -139,23 +127,7 @@ impl Fleet {
         if user.len() > MAX_INPUT || password.len() > MAX_INPUT {
             return Err(LoginError::Wrong);
         }
-        let accounts = &self.0.accounts;
-        let key = (address, user.clone());
-        accounts.check_throttle(&key)?;
-        let name = user.clone();
-        let account = self
-            .0
-            .store
-            .read(move |tx| tx.user(&name))
-            .await
-            .map_err(FleetError::from)?;
-        let account = accounts.verify(account, password).await?;
-        let Some(account) = account else {
-            accounts.note_failure(key);
-            tracing::warn!(%address, "failed login");
-            return Err(LoginError::Wrong);
-        };
-        accounts.failures.lock().remove(&key);
+        let account = self.check_password(address, &user, password).await?;
         let token = URL_SAFE_NO_PAD.encode(random::<32>());
         let hash = sha256(token.as_bytes());
         let now_ms = now_ms();
@@ -226,21 +198,8 @@ impl Fleet {
             ))
             .into());
         }
-        let accounts = &self.0.accounts;
-        let key = (address, credential.user.clone());
-        accounts.check_throttle(&key)?;
-        let name = credential.user.clone();
-        let account = self
-            .0
-            .store
-            .read(move |tx| tx.user(&name))
-            .await
-            .map_err(FleetError::from)?;
-        let Some(account) = accounts.verify(account, current).await? else {
-            accounts.note_failure(key);
-            return Err(LoginError::Wrong);
-        };
-        let hash = accounts.run(move || hash(&new)).await??;
+        let account = self.check_password(address, &credential.user, current).await?;
+        let hash = self.0.accounts.run(move || hash(&new)).await??;
         self.0
             .store
             .write(move |tx| {
@@ -252,6 +211,73 @@ impl Fleet {
             .map_err(FleetError::from)?;
         Ok(())
     }
+
+    /// The account, if this is its password and the attempt may be made.
+    async fn check_password(
+        &self,
+        address: IpAddr,
+        user: &str,
+        password: String,
+    ) -> Result<Account, LoginError> {
+        let accounts = &self.0.accounts;
+        // Counted before it is checked: attempts at the same time cannot slip through.
+        let attempt = match accounts.attempts.begin(address, user) {
+            Ok(attempt) => attempt,
+            Err(wait) => {
+                self.note_failure(address, user).await;
+                return Err(LoginError::Throttled(wait));
+            }
+        };
+        let name = user.to_owned();
+        let account = self
+            .0
+            .store
+            .read(move |tx| tx.user(&name))
+            .await
+            .map_err(FleetError::from)?;
+        if let Some(account) = accounts.verify(account, password).await? {
+            attempt.succeeded();
+            return Ok(account);
+        }
+        drop(attempt);
+        tracing::warn!(%address, "failed login");
+        self.note_failure(address, user).await;
+        Err(LoginError::Wrong)
+    }
+
+    async fn note_failure(&self, address: IpAddr, user: &str) {
+        let noted = self.0.accounts.failed.note(network(address), user);
+        if noted.begun {
+            let fleet = Arc::downgrade(&self.0);
+            tokio::spawn(async move {
+                tokio::time::sleep(failed_logins::WINDOW).await;
+                if let Some(fleet) = fleet.upgrade().map(Fleet) {
+                    let rest = fleet.0.accounts.failed.drain();
+                    fleet.audit_failures(rest).await;
+                }
+            });
+        }
+        if let Some(failures) = noted.write {
+            self.audit_failures(vec![failures]).await;
+        }
+    }
+
+    async fn audit_failures(&self, failures: Vec<Failures>) {
+        let written = self.0.store.write(move |tx| {
+            failures.iter().try_for_each(|failures| {
+                tx.audit(
+                    now_ms(),
+                    "stranger",
+                    "session.fail",
+                    &failures.user,
+                    &failures.detail(),
+                )
+            })
+        });
+        if let Err(error) = written.await {
+            tracing::error!(%error, "cannot note failed logins in the audit log");
+        }
+    }
 }
 
 // === impl Accounts ===
@@ -261,7 +287,8 @@ impl Accounts {
         Self {
             checks: Arc::new(Semaphore::new(CHECKS)),
             decoy: hash(&random_password()).unwrap_or_default(),
-            failures: Mutex::default(),
+            attempts: Attempts::default(),
+            failed: FailedLogins::default(),
         }
     }
 
@@ -275,13 +302,7 @@ impl Accounts {
             .as_ref()
             .map_or_else(|| self.decoy.clone(), |account| account.password.clone());
         let right = self
-            .run(move || {
-                PasswordHash::new(&hash).is_ok_and(|hash| {
-                    Argon2::default()
-                        .verify_password(password.as_bytes(), &hash)
-                        .is_ok()
-                })
-            })
+            .run(move || is_password(&password, &hash).unwrap_or(false))
             .await?;
         Ok(account.filter(|_| right))
     }
@@ -300,44 +321,58 @@ impl Accounts {
         });
         Ok(done.await.map_err(|_| StoreError::Closed)?)
     }
-
-    fn check_throttle(&self, key: &(IpAddr, String)) -> Result<(), LoginError> {
-        let failures = self.failures.lock();
-        let wait = failures
-            .get(key)
-            .map(|failures| failures.until.saturating_duration_since(Instant::now()));
-        match wait {
-            Some(wait) if !wait.is_zero() => Err(LoginError::Throttled(wait)),
-            _ => Ok(()),
-        }
-    }
-
-    fn note_failure(&self, key: (IpAddr, String)) {
-        let now = Instant::now();
-        let mut failures = self.failures.lock();
-        if failures.len() >= REMEMBERED {
-            failures.retain(|_, failures| failures.until + MAX_WAIT > now);
-            if failures.len() >= REMEMBERED {
-                failures.clear();
-            }
-        }
-        let failures = failures.entry(key).or_insert(Failures { count: 0, until: now });
-        failures.count += 1;
-        if let Some(above) = failures.count.checked_sub(FREE_FAILURES) {
-            let wait = Duration::from_secs(1 << above.min(9));
-            failures.until = now + wait.min(MAX_WAIT);
-        }
-    }
 }
 
+/// A PHC string.
 fn hash(password: &str) -> Result<String, FleetError> {
-    let failed = |error| FleetError::Invalid(format!("cannot hash the password: {error}"));
-    let salt = SaltString::encode_b64(&random::<{ Salt::RECOMMENDED_LENGTH }>()).map_err(failed)?;
-    // Argon2id with the parameters that OWASP recommends, the crate's default.
-    let hash = Argon2::default()
-        .hash_password(password.as_bytes(), &salt)
-        .map_err(failed)?;
-    Ok(hash.to_string())
+    let hash = || {
+        let salt = SaltString::encode_b64(&random::<{ Salt::RECOMMENDED_LENGTH }>())?;
+        // Argon2id with the parameters that OWASP recommends, the crate's default.
+        let (algorithm, version, params) = (Algorithm::default(), Version::default(), Params::default());
+        let output = derive(password, salt.as_salt(), algorithm, version, params.clone())?;
+        let hash = PasswordHash {
+            algorithm: algorithm.ident(),
+            version: Some(version.into()),
+            params: (&params).try_into()?,
+            salt: Some(salt.as_salt()),
+            hash: Some(output),
+        };
+        Ok(hash.to_string())
+    };
+    hash().map_err(|error: password_hash::Error| {
+        FleetError::Invalid(format!("cannot hash the password: {error}"))
+    })
+}
+
+fn is_password(password: &str, hash: &str) -> Result<bool, password_hash::Error> {
+    let hash = PasswordHash::new(hash)?;
+    let (Some(salt), Some(expected)) = (hash.salt, hash.hash) else {
+        return Ok(false);
+    };
+    let algorithm = Algorithm::try_from(hash.algorithm)?;
+    let version = hash.version.map_or(Ok(Version::default()), Version::try_from)?;
+    let params = Params::try_from(&hash)?;
+    // Output's comparison takes the same time whatever differs.
+    Ok(derive(password, salt, algorithm, version, params)? == expected)
+}
+
+fn derive(
+    password: &str,
+    salt: Salt<'_>,
+    algorithm: Algorithm,
+    version: Version,
+    params: Params,
+) -> Result<Output, password_hash::Error> {
+    let mut buffer = [0; Salt::MAX_LENGTH];
+    let salt = salt.decode_b64(&mut buffer)?;
+    let length = params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+    let blocks = params.block_count();
+    let mut memory = Vec::with_capacity(blocks.max(CHECK_MEMORY / Block::SIZE));
+    memory.resize(blocks, Block::default());
+    let argon2 = Argon2::new(algorithm, version, params);
+    Output::init_with(length, |output| {
+        Ok(argon2.hash_password_into_with_memory(password.as_bytes(), salt, output, &mut memory)?)
+    })
 }
 
 fn random_password() -> String {
@@ -346,21 +381,26 @@ fn random_password() -> String {
 
 #[cfg(test)]
 mod tests {
+    use argon2::{PasswordHasher as _, PasswordVerifier as _};
+
     use super::*;
 
     #[test]
-    fn failures_cost_time() {
-        let accounts = Accounts::new();
-        let key = (IpAddr::from([127, 0, 0, 1]), "a".to_owned());
-        for _ in 0..FREE_FAILURES - 1 {
-            accounts.note_failure(key.clone());
-            assert!(accounts.check_throttle(&key).is_ok());
-        }
-        for _ in 0..40 {
-            accounts.note_failure(key.clone());
-            assert!(accounts.check_throttle(&key).is_err());
-        }
-        let other = (IpAddr::from([127, 0, 0, 2]), "a".to_owned());
-        assert!(accounts.check_throttle(&other).is_ok());
+    fn hashes_are_what_others_make() {
+        let ours = hash("correct horse").unwrap();
+        let parsed = PasswordHash::new(&ours).unwrap();
+        assert!(
+            Argon2::default()
+                .verify_password(b"correct horse", &parsed)
+                .is_ok()
+        );
+        let salt = SaltString::encode_b64(b"0123456789abcdef").unwrap();
+        let theirs = Argon2::default()
+            .hash_password(b"correct horse", &salt)
+            .unwrap()
+            .to_string();
+        assert!(is_password("correct horse", &theirs).unwrap());
+        assert!(!is_password("correct house", &theirs).unwrap());
+        assert!(is_password("x", "no hash").is_err());
     }
 }

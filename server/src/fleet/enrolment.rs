@@ -60,6 +60,10 @@ impl Enrolment for Fleet {
         sign: impl Sign,
     ) -> Result<(DeviceId, DeviceCertificate), IssueError> {
         let (hash, key, hints) = (sha256(secret), *key, hints.clone());
+        // Wrong secrets cost no turn of the writer.
+        if self.0.store.read(move |tx| tx.token(&hash)).await?.is_none() {
+            return Err(IssueError::Unknown);
+        }
         self.change(move |tx, effects| {
             let now_ms = now_ms();
             let device = redeem(tx, now_ms, &hash, &key, &hints)?;

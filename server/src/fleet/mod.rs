@@ -14,6 +14,7 @@ mod devices;
 mod effects;
 mod enrolment;
 mod events;
+mod failed_logins;
 mod groups;
 mod ingest;
 mod library;

@@ -8,7 +8,6 @@ use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -24,15 +23,15 @@ use super::{
 };
 use crate::{
     ca::fingerprint,
-    tls::{ACCEPT_RETRY, HANDSHAKE_TIMEOUT},
+    limits::{
+        Limits,
+        places::{Owner, Place, Places, Stage},
+    },
+    tls::ACCEPT_RETRY,
 };
 
-/// Connections that are between TCP and CONNECT at a time. More wait in the kernel's queue. There is no limit on those after it: each is a
-/// device of its own.
-const MAX_HANDSHAKES: usize = 512;
-
-/// Longest time between the end of the TLS handshake and the end of CONNECT.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a refusal may take to be sent.
+const REFUSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often silent connections are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,37 +47,38 @@ pub async fn serve<H: Handler>(
     tls: Arc<ServerConfig>,
     handler: H,
     registry: Registry,
+    limits: Limits,
     shutdown: CancellationToken,
 ) {
+    // Only until CONNECT. After it there is no limit: each connection is a device of its own.
+    let places = Places::new(limits.clone());
     let port = Arc::new(Port {
         acceptor: TlsAcceptor::from(tls),
         handler,
         registry: registry.clone(),
+        limits,
         shutdown: shutdown.clone(),
         tasks: TaskTracker::new(),
     });
-    let places = Arc::new(Semaphore::new(MAX_HANDSHAKES));
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let next = async {
-            let place = Arc::clone(&places).acquire_owned().await.ok()?;
-            Some((place, listener.accept().await))
-        };
-        let (place, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
             _ = sweep.tick() => {
                 registry.sweep();
                 continue;
             }
-            Some(next) = next => next,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((tcp, peer)) => {
-                let handshake = Arc::clone(&port);
+                let (handshake, place) = (Arc::clone(&port), places.enter(peer.ip()));
                 port.tasks.spawn(async move {
-                    handshake.welcome(tcp, peer).await;
-                    drop(place);
+                    tokio::select! {
+                        () = handshake.welcome(tcp, peer, &place) => {}
+                        () = place.evicted() => tracing::debug!(%peer, "closed an MQTT connection to make room"),
+                    }
                 });
             }
             Err(error) => {
@@ -99,6 +99,7 @@ struct Port<H> {
     acceptor: TlsAcceptor,
     handler: H,
     registry: Registry,
+    limits: Limits,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -107,8 +108,11 @@ struct Port<H> {
 
 impl<H: Handler> Port<H> {
     /// Brings a connection to CONNECT, then leaves it to a task of its own: this one is larger than what an idle connection should cost.
-    async fn welcome(&self, tcp: TcpStream, peer: SocketAddr) {
-        let admitted = self.shutdown.run_until_cancelled(self.admit(tcp, peer)).await;
+    async fn welcome(&self, tcp: TcpStream, peer: SocketAddr, place: &Place) {
+        let admitted = self
+            .shutdown
+            .run_until_cancelled(self.admit(tcp, peer, place))
+            .await;
         let Some(Some(connection)) = admitted else {
             return;
         };
@@ -118,9 +122,14 @@ impl<H: Handler> Port<H> {
         self.tasks.spawn(serve_connection(connection));
     }
 
-    async fn admit(&self, tcp: TcpStream, peer: SocketAddr) -> Option<Connection<TlsStream<TcpStream>, H>> {
+    async fn admit(
+        &self,
+        tcp: TcpStream,
+        peer: SocketAddr,
+        place: &Place,
+    ) -> Option<Connection<TlsStream<TcpStream>, H>> {
         let _ = tcp.set_nodelay(true);
-        let mut stream = match timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(tcp)).await {
+        let mut stream = match timeout(self.limits.handshake, self.acceptor.accept(tcp)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 tracing::debug!(%peer, %error, "MQTT handshake failed");
@@ -133,7 +142,9 @@ impl<H: Handler> Port<H> {
         };
         let certificate = fingerprint(stream.get_ref().1.peer_certificates()?.first()?);
         let device = self.handler.identify(&certificate)?;
-        let (connect, unread) = match timeout(CONNECT_TIMEOUT, read_connect(&mut stream)).await {
+        place.reach(Stage::Secured);
+        place.belongs_to(Owner::Device(certificate));
+        let (connect, unread) = match timeout(self.limits.connect, read_connect(&mut stream)).await {
             Ok(Ok(connect)) => connect,
             Ok(Err(refusal)) => {
                 tracing::debug!(%peer, %device, ?refusal, "refused CONNECT");
@@ -226,7 +237,7 @@ async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S, refusal: &Refusal) {
         stream.write_all(&answer).await?;
         stream.shutdown().await
     };
-    let _ = timeout(CONNECT_TIMEOUT, send).await;
+    let _ = timeout(REFUSE_TIMEOUT, send).await;
 }
 
 // === impl Refusal ===

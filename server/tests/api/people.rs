@@ -38,28 +38,85 @@ fn only_who_is_logged_in_gets_in() {
     assert_eq!(problem(&mut gone), (401, "not-logged-in".into()));
 }
 
+/// Tries to log in from 127.0.0.2, and returns the status and whether the answer says when to try again.
+fn guess(server: &Server, user: &str, password: &str) -> (u16, bool) {
+    let answer = Command::new("curl")
+        .args([
+            "-sS",
+            "-i",
+            "--max-time",
+            "60",
+            "--interface",
+            "127.0.0.2",
+            "--cacert",
+        ])
+        .arg(server.data_dir().join("ca-certificate.pem"))
+        .args(["-H", "content-type: application/json", "--data"])
+        .arg(json!({"user": user, "password": password}).to_string())
+        .arg(format!(
+            "https://127.0.0.1:{}/api/v1/session",
+            server.https.port()
+        ))
+        .output()
+        .unwrap();
+    let answer = String::from_utf8(answer.stdout).unwrap().to_lowercase();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer.contains("retry-after: "))
+}
+
+/// How many of 60 guesses at the same time are checked. All others have to be told when to try again.
+fn checked(server: &Server, user: impl Fn(usize) -> String + Sync) -> usize {
+    std::thread::scope(|scope| {
+        let user = &user;
+        let guesses: Vec<_> = (0..60)
+            .map(|number| scope.spawn(move || guess(server, &user(number), "wrong")))
+            .collect();
+        let answers = guesses.into_iter().map(|guess| guess.join().unwrap());
+        answers
+            .filter(|answer| match answer {
+                (401, _) => true,
+                (429, true) => false,
+                other => panic!("{other:?}"),
+            })
+            .count()
+    })
+}
+
 #[test]
-fn guessing_is_slowed_down() {
+fn guesses_at_the_same_time_have_one_budget() {
     let server = Server::start();
-    let (agent, url) = (server.agent(), server.url());
-    let mut refused = 0;
-    for _ in 0..8 {
-        let mut wrong = agent
-            .post(format!("{url}/api/v1/session"))
-            .send_json(json!({"user": "nobody", "password": "wrong"}))
-            .unwrap();
-        match problem(&mut wrong) {
-            (401, _) => {}
-            (429, _) => {
-                assert!(wrong.headers().contains_key("retry-after"));
-                refused += 1;
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    assert!(refused >= 2, "{refused}");
-    // Others are not held up.
+    let count = checked(&server, |_| "admin".to_owned());
+    assert!((1..=11).contains(&count), "{count}");
+    // Whoever guesses keeps nobody else out.
     server.log_in();
+}
+
+#[test]
+fn a_new_name_is_no_new_budget() {
+    let server = Server::start();
+    let count = checked(&server, |number| format!("user{number}"));
+    assert!((1..=11).contains(&count), "{count}");
+    server.log_in();
+}
+
+#[test]
+fn failed_logins_are_audited() {
+    let server = Server::start();
+    for _ in 0..30 {
+        guess(&server, "adm\u{1b}in", "wrong");
+    }
+    let person = server.log_in();
+    let audit = person.get("/api/v1/audit");
+    let failed: Vec<_> = audit
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["action"] == "session.fail")
+        .collect();
+    // The others are counted.
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0]["subject"], "admin");
+    assert_eq!(failed[0]["detail"], "127.0.0.2");
 }
 
 #[test]

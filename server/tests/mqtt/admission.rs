@@ -1,7 +1,11 @@
 //! Who gets in, and who is sent away.
 
+use std::time::Duration;
+
 use homeport_protocol::{Command, limits};
+use homeport_server::limits::Limits;
 use mqtt_proto::{QoS, v3, v5};
+use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
 use crate::support::{Device, Event, Server, patiently};
 
@@ -164,4 +168,46 @@ async fn the_end_is_announced() {
     server.expect(&Event::Disconnected(identity.id)).await;
     patiently(&mut server.task).await.unwrap();
     assert_eq!(server.registry.connected(), 0);
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_closed() {
+    let server = Server::start_within(Limits {
+        handshake: Duration::from_millis(100),
+        ..Limits::default()
+    })
+    .await;
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    assert_eq!(patiently(silent.read(&mut [0])).await.unwrap_or(0), 0);
+
+    let server = Server::start_within(Limits {
+        connect: Duration::from_millis(100),
+        ..Limits::default()
+    })
+    .await;
+    let identity = server.pair("a");
+    let mut device = server.reach(&identity).await.unwrap();
+    assert_eq!(device.receive().await, None);
+    let mut device = server.reach(&identity).await.unwrap();
+    device.send_bytes(b"\x10\x20\x00\x04").await;
+    assert_eq!(device.receive().await, None);
+}
+
+#[tokio::test]
+async fn silent_strangers_keep_no_device_out() {
+    let mut server = Server::start_within(Limits {
+        strangers: 8,
+        strangers_by_network: 4,
+        handshake: Duration::from_secs(3600),
+        ..Limits::default()
+    })
+    .await;
+    let identity = server.pair("a");
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    server.connect(&identity).await;
+    // The oldest went first.
+    assert_eq!(patiently(silent[0].read(&mut [0])).await.unwrap_or(0), 0);
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use homeport_protocol::{Command, DeviceId, Inventory, Report, Sequenced, deployment::Progress, senml::Pack};
 use homeport_server::{
     ca::{Authority, CertificateRequest},
+    limits::Limits,
     mqtt::{self, Fingerprint, Handler, HandlerError, Registry},
     tls::{self, ServerCertificate},
 };
@@ -154,6 +155,10 @@ impl Handler for Fleet {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_within(Limits::default()).await
+    }
+
+    pub(crate) async fn start_within(limits: Limits) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let authority = Arc::new(Authority::open(directory.path()).unwrap());
         let path = directory.path().join("server.pem");
@@ -176,6 +181,7 @@ impl Server {
             config,
             fleet.clone(),
             registry.clone(),
+            limits,
             shutdown.clone(),
         );
         Self {

@@ -1,0 +1,75 @@
+//! How much strangers, devices and people may take of the server: places, deadlines and attempts, for both ports.
+//!
+//! The numbers are those of docs/SPECIFICATION.md; docs/development/decisions/limits.md says why.
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+
+pub(crate) mod attempts;
+pub(crate) mod bodies;
+pub(crate) mod files;
+pub(crate) mod places;
+
+/// Places and deadlines of one port.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at a time that have proven nothing: no active certificate, no login.
+    pub strangers: usize,
+    /// How many of them one IPv4 address or IPv6 network of 64 bits may have.
+    pub strangers_by_network: usize,
+    /// Connections of one certificate.
+    pub by_device: usize,
+    /// Connections of one person.
+    pub by_person: usize,
+    /// Longest TLS handshake.
+    pub handshake: Duration,
+    /// Longest time from the handshake to the end of CONNECT, on MQTT.
+    pub connect: Duration,
+    /// Longest time from the handshake to the end of the first request's head, on HTTPS.
+    pub first_request: Duration,
+    /// Longest time between two requests.
+    pub idle: Duration,
+    /// How long a request's body may be late.
+    pub body_grace: Duration,
+    /// Bytes each second that make up for being late.
+    pub body_rate: u32,
+    /// Longest time that a client may take nothing of an answer.
+    pub stall: Duration,
+    /// How often deadlines of open connections are looked at.
+    pub check: Duration,
+}
+
+/// What one customer has: an IPv4 address, or an IPv6 network of 64 bits.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    let canonical = address.to_canonical();
+    match canonical {
+        IpAddr::V6(address) => {
+            let prefix = u128::from(address) & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from(prefix))
+        }
+        IpAddr::V4(_) => canonical,
+    }
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            strangers: 1024,
+            strangers_by_network: 128,
+            by_device: 8,
+            by_person: 64,
+            handshake: Duration::from_secs(10),
+            connect: Duration::from_secs(10),
+            first_request: Duration::from_secs(20),
+            idle: Duration::from_secs(60),
+            body_grace: Duration::from_secs(30),
+            body_rate: 1024,
+            stall: Duration::from_secs(120),
+            check: Duration::from_secs(1),
+        }
+    }
+}
