@@ -12,7 +12,7 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
 
@@ -46,8 +46,8 @@ pub(crate) struct Request {
 }
 
 /// A request's body, which has to come at a minimum rate.
-pub(crate) struct Paced {
-    inner: Incoming,
+pub(crate) struct Paced<B> {
+    inner: B,
     rate: u32,
     grace: Duration,
     /// How long the client may still keep the server waiting.
@@ -129,15 +129,8 @@ impl Request {
         self.progress.state.lock().requests.insert(self.id, since);
     }
 
-    pub(crate) fn paced(&self, inner: Incoming) -> Paced {
-        let limits = &self.progress.limits;
-        Paced {
-            inner,
-            rate: limits.body_rate,
-            grace: limits.body_grace,
-            credit: limits.body_grace,
-            waiting: None,
-        }
+    pub(crate) fn paced<B>(&self, inner: B) -> Paced<B> {
+        Paced::new(inner, &self.progress.limits)
     }
 
     pub(crate) fn answer(self, inner: Body) -> Answer {
@@ -162,7 +155,22 @@ impl Drop for Request {
 
 // === impl Paced ===
 
-impl hyper::body::Body for Paced {
+impl<B> Paced<B> {
+    fn new(inner: B, limits: &Limits) -> Self {
+        Self {
+            inner,
+            rate: limits.body_rate,
+            grace: limits.body_grace,
+            credit: limits.body_grace,
+            waiting: None,
+        }
+    }
+}
+
+impl<B> hyper::body::Body for Paced<B>
+where
+    B: hyper::body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Unpin,
+{
     type Data = Bytes;
     type Error = axum::BoxError;
 
@@ -229,5 +237,35 @@ impl hyper::body::Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    /// What comes of a body of `pieces` chunks of `size` bytes, one each `pause`.
+    async fn received(pieces: usize, size: usize, pause: Duration) -> Result<usize, axum::Error> {
+        let chunks = Box::pin(stream::unfold(0, move |sent| async move {
+            tokio::time::sleep(pause).await;
+            (sent < pieces).then(|| (Ok::<_, io::Error>(Bytes::from(vec![0; size])), sent + 1))
+        }));
+        let body = Paced::new(Body::from_stream(chunks), &Limits::default());
+        Ok(axum::body::to_bytes(Body::new(body), usize::MAX).await?.len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_body_passes_at_the_minimum_rate() {
+        let chunk = received(600, 10 * 1024, Duration::from_secs(10)).await;
+        assert_eq!(chunk.unwrap(), 600 * 10 * 1024);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trickle_does_not() {
+        let started = Instant::now();
+        assert!(received(600, 1, Duration::from_secs(1)).await.is_err());
+        assert!(started.elapsed() < Duration::from_secs(32));
     }
 }

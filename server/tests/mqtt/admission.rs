@@ -211,3 +211,17 @@ async fn silent_strangers_keep_no_device_out() {
     // The oldest went first.
     assert_eq!(patiently(silent[0].read(&mut [0])).await.unwrap_or(0), 0);
 }
+
+#[tokio::test]
+async fn a_packet_that_never_ends_keeps_nothing_open() {
+    let server = Server::start().await;
+    let identity = server.pair("a");
+    let mut device = server.reach(&identity).await.unwrap();
+    device.send(v5::Connect::new("a".into(), 1)).await;
+    device.connack().await;
+    device.send_bytes(b"\x32\x40\x00\x10hp1/a").await;
+    assert_eq!(
+        device.closed().await,
+        Some(v5::DisconnectReasonCode::KeepAliveTimeout)
+    );
+}
