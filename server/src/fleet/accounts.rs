@@ -37,6 +37,9 @@ const CHECKS: usize = 2;
 /// smaller pieces stay with the thread that used them. Only what Argon2 uses of it becomes real memory.
 const CHECK_MEMORY: usize = 33 << 20;
 
+/// Logins of the past that are looked at when the server starts: addresses where somebody logged in stay known.
+pub(super) const LOGINS: u32 = 4096;
+
 const FIRST_ADMIN: &str = "admin";
 pub(crate) const FIRST_ADMIN_PASSWORD: &str = "first-admin-password";
 
@@ -283,11 +286,18 @@ impl Fleet {
 // === impl Accounts ===
 
 impl Accounts {
-    pub(super) fn new() -> Self {
+    /// `logins` are names and addresses, newest first.
+    pub(super) fn new(logins: &[(String, String)]) -> Self {
+        let attempts = Attempts::default();
+        for (user, address) in logins.iter().rev() {
+            if let Ok(address) = address.parse() {
+                attempts.know(address, user);
+            }
+        }
         Self {
             checks: Arc::new(Semaphore::new(CHECKS)),
             decoy: hash(&random_password()).unwrap_or_default(),
-            attempts: Attempts::default(),
+            attempts,
             failed: FailedLogins::default(),
         }
     }

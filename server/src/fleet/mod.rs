@@ -108,6 +108,7 @@ impl Fleet {
         addresses: Addresses,
     ) -> Result<Self, StoreError> {
         let active = store.read(Tx::active_certificates).await?;
+        let logins = store.read(|tx| tx.logins(accounts::LOGINS)).await?;
         let (live, news) = Live::new();
         let (refused, waiting) = Refused::new();
         let fleet = Self(Arc::new(Inner {
@@ -119,7 +120,7 @@ impl Fleet {
             refused,
             live,
             events: Events::new(),
-            accounts: Accounts::new(),
+            accounts: Accounts::new(&logins),
             library: tokio::sync::Mutex::default(),
         }));
         tokio::spawn(live::follow(Arc::downgrade(&fleet.0), news));

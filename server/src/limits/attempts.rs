@@ -166,9 +166,31 @@ impl<K> Default for Table<K> {
     }
 }
 
+// === impl Tables ===
+
+impl Tables {
+    fn know(&mut self, pair: (IpAddr, Name), now: Instant) {
+        let known = &mut self.known.rows;
+        if known.len() >= REMEMBERED && !known.contains_key(&pair) {
+            // Only logins come here, so that strangers cannot push anybody out.
+            let oldest = known.iter().min_by_key(|(_, spent)| spent.until);
+            if let Some(oldest) = oldest.map(|(pair, _)| *pair) {
+                known.remove(&oldest);
+            }
+        }
+        known.entry(pair).or_insert(Spent { until: now });
+    }
+}
+
 // === impl Attempts ===
 
 impl Attempts {
+    /// Remembers that somebody logged in as `user` from there.
+    pub(crate) fn know(&self, address: IpAddr, user: &str) {
+        let pair = (network(address), sha256(user.as_bytes()));
+        self.0.lock().know(pair, Instant::now());
+    }
+
     /// Counts an attempt.
     ///
     /// # Errors
@@ -231,15 +253,7 @@ impl Attempt {
         }
         tables.networks.give_back(&self.network, BY_ADDRESS);
         tables.accounts.give_back(&self.account, BY_ACCOUNT);
-        let known = &mut tables.known.rows;
-        if known.len() >= REMEMBERED && !known.contains_key(&pair) {
-            // Only logins come here, so that strangers cannot push anybody out.
-            let oldest = known.iter().min_by_key(|(_, spent)| spent.until);
-            if let Some(oldest) = oldest.map(|(pair, _)| *pair) {
-                known.remove(&oldest);
-            }
-        }
-        known.entry(pair).or_insert(Spent { until: now });
+        tables.know(pair, now);
     }
 }
 
@@ -300,6 +314,17 @@ mod tests {
         assert_eq!(checked, BY_ACCOUNT.size);
         assert_eq!(allowed(&attempts, address(1), "admin", 1, now), 1);
         assert_eq!(allowed(&attempts, address(201), "other", 1, now), 1);
+    }
+
+    #[test]
+    fn logins_of_the_past_count() {
+        let (attempts, now) = (Attempts::default(), Instant::now());
+        attempts.know(address(1), "admin");
+        for last in 2..200 {
+            allowed(&attempts, address(last), "admin", 10, now);
+        }
+        assert_eq!(allowed(&attempts, address(200), "admin", 1, now), 0);
+        assert_eq!(allowed(&attempts, address(1), "admin", 1, now), 1);
     }
 
     #[test]

@@ -48,6 +48,15 @@ impl Tx {
         Ok(account.optional()?)
     }
 
+    /// Who logged in from where, newest first: user name and address, as the audit log has them.
+    pub fn logins(&self, limit: u32) -> Result<Vec<(String, String)>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT subject, detail FROM audit WHERE action = 'session.create' ORDER BY id DESC LIMIT ?",
+        )?;
+        let rows = statement.query_map([limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Sets a password and ends every login but `keep`.
     pub fn set_password(&self, user: i64, password: &str, keep: Option<&[u8; 32]>) -> Result<(), StoreError> {
         self.0
