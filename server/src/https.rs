@@ -97,7 +97,7 @@ pub async fn serve(
                 // Only the handshake is broken off: requests under way are finished.
                 () = shutdown.cancelled() => None,
                 () = place.evicted() => None,
-                connected = port.connect(tcp, address) => connected,
+                connected = port.connect(tcp, address, &place) => connected,
             };
             let Some((stream, peer)) = connected else {
                 return;
@@ -155,10 +155,20 @@ impl Connection {
 // === impl Port ===
 
 impl Port {
-    async fn connect(&self, tcp: TcpStream, address: SocketAddr) -> Option<(TokioIo<TlsStream>, Peer)> {
+    async fn connect(
+        &self,
+        tcp: TcpStream,
+        address: SocketAddr,
+        place: &Place,
+    ) -> Option<(TokioIo<TlsStream>, Peer)> {
         let _ = tcp.set_nodelay(true);
         give_up_after(&tcp, self.limits.stall);
-        let stream = match timeout(self.limits.handshake, self.acceptor.accept(tcp)).await {
+        let handshake = async {
+            tcp.readable().await?;
+            place.reach(Stage::Handshake);
+            self.acceptor.accept(tcp).await
+        };
+        let stream = match timeout(self.limits.handshake, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 tracing::debug!(%address, %error, "HTTPS handshake failed");

@@ -17,7 +17,9 @@ use super::{Limits, network};
 /// How far a connection has come. Those with less are closed first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
-    /// No TLS yet.
+    /// Not a byte yet.
+    Silent,
+    /// In the TLS handshake.
     Handshake,
     /// TLS, but never a request.
     Secured,
@@ -102,7 +104,7 @@ impl Places {
             id,
             Holder {
                 network,
-                stage: Stage::Handshake,
+                stage: Stage::Silent,
                 since: id,
                 evicted: evicted.clone(),
             },
@@ -258,6 +260,15 @@ mod tests {
         assert!(gone(&old) && !gone(&new) && !gone(&busy) && !gone(&other));
         let _newer = places.enter(address(1));
         assert!(gone(&new) && !gone(&busy) && !gone(&other));
+    }
+
+    #[test]
+    fn silent_ones_go_before_those_in_a_handshake() {
+        let places = places();
+        let newcomer = places.enter(address(1));
+        newcomer.reach(Stage::Handshake);
+        let _silent: Vec<_> = (0..50).map(|_| places.enter(address(1))).collect();
+        assert!(!gone(&newcomer));
     }
 
     #[test]

@@ -129,7 +129,12 @@ impl<H: Handler> Port<H> {
         place: &Place,
     ) -> Option<Connection<TlsStream<TcpStream>, H>> {
         let _ = tcp.set_nodelay(true);
-        let mut stream = match timeout(self.limits.handshake, self.acceptor.accept(tcp)).await {
+        let handshake = async {
+            tcp.readable().await?;
+            place.reach(Stage::Handshake);
+            self.acceptor.accept(tcp).await
+        };
+        let mut stream = match timeout(self.limits.handshake, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 tracing::debug!(%peer, %error, "MQTT handshake failed");
