@@ -38,7 +38,7 @@ const WAITING: usize = 16;
 const WAITING_KNOWN: usize = 16;
 
 /// How many of them one address may have.
-const WAITING_BY_NETWORK: usize = 4;
+const WAITING_BY_NETWORK: usize = 8;
 
 /// When to come back if too many wait: a check takes some 50 ms.
 const BUSY: Duration = Duration::from_secs(2);
