@@ -117,6 +117,14 @@ pub async fn reset_password(store: &Store, user: String) -> Result<String, Fleet
     Ok(password)
 }
 
+// === impl LoginError ===
+
+impl From<StoreError> for LoginError {
+    fn from(error: StoreError) -> Self {
+        Self::Fleet(error.into())
+    }
+}
+
 // === impl Fleet ===
 
 impl Fleet {
@@ -139,11 +147,12 @@ impl Fleet {
         self.0
             .store
             .write(move |tx| {
+                still_has_password(tx, &account)?;
                 tx.insert_session(&hash, account.id, now_ms, expires_ms)?;
-                tx.audit(now_ms, &actor, "session.create", &actor, &address.to_string())
+                tx.audit(now_ms, &actor, "session.create", &actor, &address.to_string())?;
+                Ok::<_, LoginError>(())
             })
-            .await
-            .map_err(FleetError::from)?;
+            .await?;
         Ok(Session {
             token,
             user: User { name: user },
@@ -206,12 +215,13 @@ impl Fleet {
         self.0
             .store
             .write(move |tx| {
+                still_has_password(tx, &account)?;
                 tx.set_password(account.id, &hash, Some(&credential.session))?;
                 let user = &credential.user;
-                tx.audit(now_ms(), user, "user.change-password", user, "")
+                tx.audit(now_ms(), user, "user.change-password", user, "")?;
+                Ok::<_, LoginError>(())
             })
-            .await
-            .map_err(FleetError::from)?;
+            .await?;
         Ok(())
     }
 
@@ -334,6 +344,15 @@ impl Accounts {
 }
 
 /// A PHC string.
+/// The password that was checked may have been changed since: it must not open a session that the change would have ended.
+fn still_has_password(tx: &Tx, checked: &Account) -> Result<(), LoginError> {
+    let now = tx.user(&checked.name)?;
+    if now.is_some_and(|account| account.password == checked.password) {
+        return Ok(());
+    }
+    Err(LoginError::Wrong)
+}
+
 fn hash(password: &str) -> Result<String, FleetError> {
     let hash = || {
         let salt = SaltString::encode_b64(&random::<{ Salt::RECOMMENDED_LENGTH }>())?;
@@ -412,5 +431,17 @@ mod tests {
         assert!(is_password("correct horse", &theirs).unwrap());
         assert!(!is_password("correct house", &theirs).unwrap());
         assert!(is_password("x", "no hash").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_password_that_was_changed_since_it_was_checked_opens_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        create_first_admin(&store, directory.path()).await.unwrap();
+        let checked = store.read(|tx| tx.user(FIRST_ADMIN)).await.unwrap().unwrap();
+        let ask = |checked: Account| store.read(move |tx| still_has_password(tx, &checked));
+        assert!(ask(checked.clone()).await.is_ok());
+        reset_password(&store, FIRST_ADMIN.to_owned()).await.unwrap();
+        assert!(matches!(ask(checked).await, Err(LoginError::Wrong)));
     }
 }

@@ -15,6 +15,9 @@ pub struct Account {
     pub password: String,
 }
 
+/// Logins of one person at a time.
+const SESSIONS_OF_USER: u32 = 100;
+
 // === impl Tx ===
 
 impl Tx {
@@ -68,7 +71,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Adds a login; `hash` is that of its token. Forgets logins that have expired.
+    /// Adds a login; `hash` is that of its token. Forgets logins that have expired, and the person's oldest beyond [`SESSIONS_OF_USER`].
     pub fn insert_session(
         &self,
         hash: &[u8; 32],
@@ -82,6 +85,12 @@ impl Tx {
         self.0
             .prepare_cached("INSERT INTO sessions (hash, user, expires_ms) VALUES (?, ?, ?)")?
             .execute(params![hash, user, expires_ms])?;
+        self.0
+            .prepare_cached(
+                "DELETE FROM sessions WHERE hash IN \
+                 (SELECT hash FROM sessions WHERE user = ? AND hash <> ? ORDER BY expires_ms DESC LIMIT -1 OFFSET ?)",
+            )?
+            .execute(params![user, hash, SESSIONS_OF_USER - 1])?;
         Ok(())
     }
 
@@ -107,5 +116,34 @@ impl Tx {
             .prepare_cached("DELETE FROM sessions WHERE hash = ?")?
             .execute([hash])?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn a_person_s_oldest_logins_give_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let live = store
+            .write(|tx| {
+                tx.insert_user(0, "a", "")?;
+                tx.insert_user(0, "b", "")?;
+                tx.insert_session(&[255; 32], 2, 0, 1)?;
+                for login in 0..=u8::try_from(SESSIONS_OF_USER).unwrap() {
+                    tx.insert_session(&[login; 32], 1, 0, i64::from(login) + 10)?;
+                }
+                [0, 1, 100, 255]
+                    .iter()
+                    .map(|login| tx.session_user(&[*login; 32], 0))
+                    .collect::<Result<Vec<_>, _>>()
+            })
+            .await
+            .unwrap();
+        let of = |name: &str| Some(name.to_owned());
+        assert_eq!(live, [None, of("a"), of("a"), of("b")]);
     }
 }
