@@ -167,13 +167,17 @@ fn record(
     replaces: Option<&Fingerprint>,
 ) -> Result<(), StoreError> {
     let id = device.as_str();
-    let action = if replaces.is_some() {
-        "device.renew"
-    } else {
-        "device.pair"
-    };
     tx.insert_certificate(now_ms, id, certificate, replaces)?;
-    tx.audit(now_ms, &format!("device:{id}"), action, id, &certificate.serial)?;
+    // What a device does by itself is no operators' business, and would fill their record: its certificates tell of renewals.
+    if replaces.is_none() {
+        tx.audit(
+            now_ms,
+            &format!("device:{id}"),
+            "device.pair",
+            id,
+            &certificate.serial,
+        )?;
+    }
     effects.push(Effect::Activate(certificate.fingerprint, device.clone()));
     effects.device(tx.device(id)?);
     Ok(())

@@ -11,6 +11,9 @@ use super::{StoreError, Tx};
 /// Updates in a device's history that the API shows.
 const SHOWN: u32 = 100;
 
+/// Local installs of a device that are kept.
+const LOCAL_INSTALLS: u32 = 100;
+
 /// States of one update that are kept, and its final one: a device that goes back and forth does not fill the database.
 const STATES: u32 = 256;
 
@@ -112,7 +115,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Adds an update that did not come through this server. One that is known already is left as it is.
+    /// Adds an update that did not come through this server, and forgets the device's oldest of that kind beyond [`LOCAL_INSTALLS`].
+    /// One that is known already is left as it is.
     pub fn insert_local_install(
         &self,
         now_ms: i64,
@@ -149,10 +153,16 @@ impl Tx {
                 |row| row.get(0),
             )
             .optional()?;
-        match id {
-            Some(id) => self.insert_state(now_ms, id, transition),
-            None => Ok(()),
-        }
+        let Some(id) = id else {
+            return Ok(());
+        };
+        self.0
+            .prepare_cached(
+                "DELETE FROM updates WHERE device = ?1 AND deployment IS NULL AND id <= \
+                 (SELECT id FROM updates WHERE device = ?1 AND deployment IS NULL ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            )?
+            .execute(params![device, LOCAL_INSTALLS])?;
+        self.insert_state(now_ms, id, transition)
     }
 
     pub(super) fn insert_offer(
@@ -298,4 +308,55 @@ fn why(json: Option<String>) -> Result<Option<Why>, StoreError> {
 /// What the database's signed numbers can hold.
 fn clamp(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn a_device_s_oldest_local_installs_give_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let transition = Transition {
+            state: DeploymentState::Installed,
+            reason: None,
+            running_version: String::new(),
+            running_slot: String::new(),
+            bytes_fetched: 0,
+        };
+        let (newest, rows, states) = store
+            .write(move |tx| {
+                for device in ["a", "b"] {
+                    tx.insert_device(0, device, device, None)?;
+                }
+                let install = |number: u32| LocalInstall {
+                    transaction: format!("t{number}"),
+                    version: number.to_string(),
+                    slot: "rootfs.1".into(),
+                    succeeded: true,
+                    detail: String::new(),
+                    at_ms: 0,
+                };
+                tx.insert_local_install(0, "b", &install(0), &transition)?;
+                for number in 0..3 * LOCAL_INSTALLS {
+                    tx.insert_local_install(0, "a", &install(number), &transition)?;
+                }
+                let count = |query: &str| tx.0.query_row(query, [], |row| row.get::<_, u32>(0));
+                Ok::<_, StoreError>((
+                    tx.updates_of_device("a")?[0].version.clone(),
+                    count("SELECT count(*) FROM updates")?,
+                    count("SELECT count(*) FROM update_states")?,
+                ))
+            })
+            .await
+            .unwrap();
+        assert_eq!(newest, (3 * LOCAL_INSTALLS - 1).to_string());
+        assert_eq!(
+            (rows, states),
+            (LOCAL_INSTALLS + 1, LOCAL_INSTALLS + 1),
+            "those of `a`, and the one of `b`"
+        );
+    }
 }
