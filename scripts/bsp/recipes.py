@@ -87,7 +87,7 @@ def _compilers(metadata: dict, promised: str) -> list[str]:
 
 def _licences(product: Product, recipe: str, metadata: dict) -> list[str]:
     given = re.search(r'^LICENSE = "(.*)"$', recipe, re.MULTILINE)
-    kept = set(re.findall(r"[\w.-]+", given[1])) if given else set()
+    kept = set(re.findall(r"[\w.-]+", re.sub(r"\$\{HOMEPORT_(AND|OR)\}", "", given[1]))) if given else set()
     linked = _linked(product, metadata)
     found, needed = [], set()
     for package in metadata["packages"]:

@@ -73,7 +73,7 @@ def main() -> None:
     if not set(steps) <= set(STEPS):
         sys.exit(f"steps are {', '.join(STEPS)}")
 
-    release = _release(trees["OE_CORE"])
+    release = release_of(trees)
     work = Path(given.get("WORK", "/var/tmp/homeport-yocto")) / release
     work.mkdir(parents=True, exist_ok=True)
     user = given.get("USER", "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name)
@@ -261,9 +261,25 @@ def _script(path: Path, body: str) -> None:
     path.chmod(0o755)
 
 
-def _release(oe_core: Path) -> str:
-    layer = (oe_core / "meta/conf/layer.conf").read_text()
-    return re.search(r'LAYERSERIES_CORENAMES = "(\w+)"', layer)[1]
+def release_of(trees: dict[str, Path]) -> str:
+    """The release that the trees are of. A tree of something else, or a meta-rauc for other releases, ends the check."""
+    core = _series(trees["OE_CORE"] / "meta/conf/layer.conf")
+    if not core.get("COMPAT_core"):
+        sys.exit(f"OE_CORE={trees['OE_CORE']} is no openembedded-core: meta/conf/layer.conf names no LAYERSERIES_COMPAT_core")
+    # After a release, core answers to its name too for a while, so that layers can follow.
+    names = core.get("CORENAMES") or core["COMPAT_core"]
+    rauc = _series(trees["META_RAUC"] / "conf/layer.conf").get("COMPAT_rauc", [])
+    if not set(rauc) & set(names):
+        sys.exit(f"META_RAUC={trees['META_RAUC']} is for {' '.join(rauc) or 'no release'}, openembedded-core answers to {' '.join(names)}: "
+                 "give a meta-rauc of the same release")  # fmt: skip
+    return core["COMPAT_core"][-1]
+
+
+def _series(layer: Path) -> dict[str, list[str]]:
+    """What a layer's configuration says in `LAYERSERIES_...`."""
+    if not layer.exists():
+        return {}
+    return {name: value.split() for name, value in re.findall(r'^LAYERSERIES_(\w+)\s*=\s*"([^"]*)"', layer.read_text(), re.MULTILINE)}
 
 
 def _commit(tree: Path) -> str:

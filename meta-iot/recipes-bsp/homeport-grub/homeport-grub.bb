@@ -2,7 +2,7 @@ SUMMARY = "EFI partition with GRUB that chooses between two slots"
 DESCRIPTION = "The image of a FAT partition: GRUB, the script that counts the tries of a slot, and the environment that \
 RAUC writes. And for the slots what keeps that environment readable when the power fails while it is written."
 SECTION = "bootloaders"
-LICENSE = "Apache-2.0 | MIT"
+LICENSE = "Apache-2.0 ${HOMEPORT_OR} MIT"
 LIC_FILES_CHKSUM = "\
     file://${HOMEPORT_LAYERDIR}/LICENSE-APACHE;md5=3b83ef96387f14655fc854ddc3c6bd57 \
     file://${HOMEPORT_LAYERDIR}/LICENSE-MIT;md5=457be7b7e1298ebfa73d7d1c790c3311 \

@@ -2,7 +2,7 @@ SUMMARY = "Boot partition with a U-Boot script that chooses between two slots"
 DESCRIPTION = "The image of a FAT partition: the script that counts the tries of a slot. U-Boot writes its environment \
 beside it, and so does RAUC."
 SECTION = "bootloaders"
-LICENSE = "Apache-2.0 | MIT"
+LICENSE = "Apache-2.0 ${HOMEPORT_OR} MIT"
 LIC_FILES_CHKSUM = "\
     file://${HOMEPORT_LAYERDIR}/LICENSE-APACHE;md5=3b83ef96387f14655fc854ddc3c6bd57 \
     file://${HOMEPORT_LAYERDIR}/LICENSE-MIT;md5=457be7b7e1298ebfa73d7d1c790c3311 \

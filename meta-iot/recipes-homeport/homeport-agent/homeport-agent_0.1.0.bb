@@ -3,7 +3,7 @@ DESCRIPTION = "Keeps a device reachable, observable and up to date: pairs it wit
 drives RAUC's A/B updates. An update is done when the new system has booted, is healthy and was confirmed."
 SECTION = "net"
 # The agent's own, and what the crates that are linked into it add. `./just bsp-lint` compares.
-LICENSE = "(Apache-2.0 | MIT) & Apache-2.0 & MIT & ISC & BSD-3-Clause"
+LICENSE = "(Apache-2.0 ${HOMEPORT_OR} MIT) ${HOMEPORT_AND} Apache-2.0 ${HOMEPORT_AND} MIT ${HOMEPORT_AND} ISC ${HOMEPORT_AND} BSD-3-Clause"
 HOMEPORT_MEMBERS = "protocol ota agent"
 
 require recipes-homeport/homeport-source.inc

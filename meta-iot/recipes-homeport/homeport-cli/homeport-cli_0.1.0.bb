@@ -3,7 +3,7 @@ DESCRIPTION = "For operators, factories and build servers: logs in, makes pairin
 them. Meant for the machine that builds (homeport-cli-native) and for the SDK (nativesdk-homeport-cli)."
 SECTION = "net"
 # Its own, and what the crates that are linked into it add. `./just bsp-lint` compares.
-LICENSE = "(Apache-2.0 | MIT) & Apache-2.0 & MIT & ISC & BSD-3-Clause & Unicode-3.0"
+LICENSE = "(Apache-2.0 ${HOMEPORT_OR} MIT) ${HOMEPORT_AND} Apache-2.0 ${HOMEPORT_AND} MIT ${HOMEPORT_AND} ISC ${HOMEPORT_AND} BSD-3-Clause ${HOMEPORT_AND} Unicode-3.0"
 HOMEPORT_MEMBERS = "protocol api cli"
 
 require recipes-homeport/homeport-source.inc

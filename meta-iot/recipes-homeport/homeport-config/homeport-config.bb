@@ -3,7 +3,7 @@ DESCRIPTION = "The image's fragments of the agent's configuration, and the produ
 in local.conf or in a distro configuration, or add files in a bbappend: every .toml becomes a fragment, everything in \
 HOMEPORT_HEALTH_CHECKS a program that the boot check runs."
 SECTION = "net"
-LICENSE = "Apache-2.0 | MIT"
+LICENSE = "Apache-2.0 ${HOMEPORT_OR} MIT"
 LIC_FILES_CHKSUM = "\
     file://${HOMEPORT_LAYERDIR}/LICENSE-APACHE;md5=3b83ef96387f14655fc854ddc3c6bd57 \
     file://${HOMEPORT_LAYERDIR}/LICENSE-MIT;md5=457be7b7e1298ebfa73d7d1c790c3311 \
@@ -48,6 +48,7 @@ HOMEPORT_CONFIG_KEYS = "\
     server.mqtt \
     server.url \
     state-dir \
+    telemetry.ignore-interfaces \
     telemetry.interfaces \
     telemetry.interval \
     telemetry.mounts \

@@ -2,7 +2,7 @@ SUMMARY = "The data partition, and what of it the agent and RAUC use"
 DESCRIPTION = "Mounts the partition that survives updates at /data, the agent's state on it, and the bootloader's \
 environment where RAUC writes it."
 SECTION = "base"
-LICENSE = "Apache-2.0 | MIT"
+LICENSE = "Apache-2.0 ${HOMEPORT_OR} MIT"
 LIC_FILES_CHKSUM = "\
     file://${HOMEPORT_LAYERDIR}/LICENSE-APACHE;md5=3b83ef96387f14655fc854ddc3c6bd57 \
     file://${HOMEPORT_LAYERDIR}/LICENSE-MIT;md5=457be7b7e1298ebfa73d7d1c790c3311 \

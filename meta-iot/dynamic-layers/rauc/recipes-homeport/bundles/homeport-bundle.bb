@@ -1,7 +1,7 @@
 SUMMARY = "Signed bundle that updates a device to homeport-image"
 DESCRIPTION = "A RAUC bundle of the image that HOMEPORT_BUNDLE_IMAGE names. It is adaptive: a device fetches the blocks \
 that it does not have already."
-LICENSE = "Apache-2.0 | MIT"
+LICENSE = "Apache-2.0 ${HOMEPORT_OR} MIT"
 
 SRC_URI = ""
 
