@@ -135,6 +135,12 @@ impl From<StoreError> for Refusal {
         tracing::error!(%error, "request failed");
         match error {
             StoreError::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", error),
+            StoreError::TooSlow => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-slow", error).retry_after(RETRY_AFTER)
+            }
+            StoreError::Overloaded => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", error).retry_after(RETRY_AFTER)
+            }
             StoreError::Closed => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", error).retry_after(RETRY_AFTER)
             }

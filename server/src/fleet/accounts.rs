@@ -166,7 +166,7 @@ impl Fleet {
         let user = self
             .0
             .store
-            .read(move |tx| tx.session_user(&session, now_ms()))
+            .read_login(move |tx| tx.session_user(&session, now_ms()))
             .await?;
         Ok(user.map(|user| Credential { user, session }))
     }
@@ -177,7 +177,7 @@ impl Fleet {
         let user = self
             .0
             .store
-            .read(move |tx| tx.session_user(&session, now_ms()))
+            .read_login(move |tx| tx.session_user(&session, now_ms()))
             .await?;
         Ok(user.is_some())
     }
@@ -245,7 +245,7 @@ impl Fleet {
         let account = self
             .0
             .store
-            .read(move |tx| tx.user(&name))
+            .read_login(move |tx| tx.user(&name))
             .await
             .map_err(FleetError::from)?;
         if let Some(account) = accounts.verify(account, password).await? {

@@ -31,7 +31,7 @@ const NAMED: usize = 5;
 impl Fleet {
     /// Newest first.
     pub async fn deployments(&self) -> Result<Vec<Deployment>, FleetError> {
-        let deployments = self.0.store.read(|tx| tx.deployments(SHOWN)).await?;
+        let deployments = self.0.store.read_long(|tx| tx.deployments(SHOWN)).await?;
         Ok(deployments
             .into_iter()
             .map(|deployment| self.0.complete_deployment(deployment))

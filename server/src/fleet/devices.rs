@@ -110,7 +110,7 @@ impl Fleet {
     pub async fn series(&self, id: String, range: Range) -> Result<Vec<Series>, FleetError> {
         self.0
             .store
-            .read(move |tx| {
+            .read_long(move |tx| {
                 if !tx.has_device(&id)? {
                     return Err(FleetError::no_device(&id));
                 }

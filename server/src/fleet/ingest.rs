@@ -16,7 +16,7 @@ use super::{Fleet, deployments, effects::Effect};
 use crate::{
     mqtt::{Fingerprint, Handler, HandlerError},
     now_ms,
-    store::{Sample, StoreError, Transition, Tx},
+    store::{MAX_VALUE, Sample, StoreError, Transition, Tx},
 };
 
 /// How far in the future a sample may be, in milliseconds: clocks differ. Later ones are from a device whose clock is wrong; they would
@@ -263,7 +263,7 @@ fn sample(sample: senml::Sample) -> Option<Sample> {
         // Telemetry is what can be drawn and averaged.
         Value::Text(_) => return None,
     };
-    if !senml::is_possible(&sample.unit, value) {
+    if !senml::is_possible(&sample.unit, value) || value.abs() > MAX_VALUE {
         return None;
     }
     #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
@@ -356,11 +356,12 @@ mod tests {
             Record::number("temperature.modem", "Cel", -274.0),
             Record::number("temperature.cpu", "Cel", -40.0),
             Record::number("temperature.probe", "K", -1.0),
+            Record::number("sum", "", 1.7e308),
             text,
             future,
         ]);
         let (samples, refused) = samples(&pack, 1_795_000_000_000).unwrap();
         let names: Vec<_> = samples.iter().map(|sample| sample.name.as_str()).collect();
-        assert_eq!((names, refused), (vec!["temperature.cpu"], 4));
+        assert_eq!((names, refused), (vec!["temperature.cpu"], 5));
     }
 }

@@ -32,7 +32,7 @@ mod writer;
 pub use self::{
     deployments::OpenUpdate,
     pairing::Token,
-    telemetry::{Range, Sample},
+    telemetry::{MAX_VALUE, Range, Sample},
     updates::Transition,
     users::Account,
 };
@@ -80,6 +80,9 @@ pub enum StoreError {
     /// What is stored is not what this server writes.
     #[error("the database holds something unexpected: {0}")]
     Corrupt(String),
+    /// A read took too long.
+    #[error("this takes longer than 30 seconds: ask for less at a time, or try again later")]
+    TooSlow,
     /// Too much waits to be written.
     #[error("the server is overloaded: try again later")]
     Overloaded,
@@ -113,7 +116,7 @@ impl Store {
         schema::migrate(&mut connection)?;
         Ok(Self {
             writer: Writer::start(connection)?,
-            readers: Arc::new(Readers::new(path)),
+            readers: Arc::new(Readers::new(&path)),
             _lock: Arc::new(lock),
         })
     }
@@ -144,13 +147,38 @@ impl Store {
         self.writer.run(job, apply).await
     }
 
-    /// Runs `job` on a snapshot of what is committed. What it tries to write is an error.
+    /// Runs `job` on a snapshot of what is committed. What it tries to write is an error. It ends, unfinished, when the future is dropped
+    /// or when it takes longer than 30 seconds.
     pub async fn read<T, E>(&self, job: impl FnOnce(&Tx) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.readers.clone().run(job).await
+        self.readers.usual.run(job).await
+    }
+
+    /// The same for who somebody is: it waits for no other kind of read.
+    pub async fn read_login<T, E>(
+        &self,
+        job: impl FnOnce(&Tx) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.readers.logins.run(job).await
+    }
+
+    /// The same for what may look at millions of rows: no other kind of read waits for it.
+    pub async fn read_long<T, E>(
+        &self,
+        job: impl FnOnce(&Tx) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.readers.long.run(job).await
     }
 
     /// Resolves when the database can no longer be written: the server must end.

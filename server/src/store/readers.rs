@@ -1,65 +1,137 @@
 //! Connections that read, on blocking threads.
+//!
+//! Each purpose has connections of its own, so that what takes long keeps nobody from logging in. A read ends when its deadline passes
+//! and when nobody waits for it any more.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
-use tokio::{sync::Semaphore, task};
+use tokio::{sync::Semaphore, task, time::timeout};
 
 use super::{StoreError, Tx};
 
-/// Reads that run at the same time.
-const CONNECTIONS: usize = 4;
+/// Reads of each purpose that run at the same time.
+const LOGINS: usize = 1;
+const USUAL: usize = 3;
+const LONG: usize = 2;
+
+/// How long a read may take, with its turn waited for.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long a read waits for a database that is being recovered or checkpointed.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Steps of SQLite's machine between two looks at whether somebody still waits: well below a millisecond.
+const STEPS: i32 = 10_000;
+
 #[derive(Debug)]
 pub(super) struct Readers {
+    /// Who somebody is. Short, and asked for with every request.
+    pub(super) logins: Lane,
+    /// Everything else that is short.
+    pub(super) usual: Lane,
+    /// What may look at millions of rows.
+    pub(super) long: Lane,
+}
+
+/// Connections for one purpose. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Lane(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     path: PathBuf,
     idle: Mutex<Vec<Tx>>,
     permits: Arc<Semaphore>,
+    deadline: Duration,
 }
+
+/// Tells the thread that reads when nobody waits any more.
+struct Waiting(Arc<AtomicBool>);
 
 // === impl Readers ===
 
 impl Readers {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: &std::path::Path) -> Self {
+        let lane = |connections| Lane::new(path.to_owned(), connections, DEADLINE);
         Self {
-            path,
-            idle: Mutex::new(Vec::with_capacity(CONNECTIONS)),
-            permits: Arc::new(Semaphore::new(CONNECTIONS)),
+            logins: lane(LOGINS),
+            usual: lane(USUAL),
+            long: lane(LONG),
         }
+    }
+}
+
+// === impl Lane ===
+
+impl Lane {
+    fn new(path: PathBuf, connections: usize, deadline: Duration) -> Self {
+        Self(Arc::new(Inner {
+            path,
+            idle: Mutex::new(Vec::with_capacity(connections)),
+            permits: Arc::new(Semaphore::new(connections)),
+            deadline,
+        }))
     }
 
     pub(super) async fn run<T, E>(
-        self: Arc<Self>,
+        &self,
         job: impl FnOnce(&Tx) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        // The permit goes along: a caller who gives up does not free it while the thread still reads.
-        let permit = Arc::clone(&self.permits)
+        let done = timeout(self.0.deadline, self.in_turn(job));
+        done.await.unwrap_or_else(|_| Err(StoreError::TooSlow.into()))
+    }
+
+    async fn in_turn<T, E>(&self, job: impl FnOnce(&Tx) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        // The permit goes along: a caller who gives up frees it when the thread has noticed.
+        let permit = Arc::clone(&self.0.permits)
             .acquire_owned()
             .await
             .map_err(|_| StoreError::Closed)?;
+        let over = Arc::new(AtomicBool::new(false));
+        let _waiting = Waiting(Arc::clone(&over));
+        let inner = Arc::clone(&self.0);
         let done = task::spawn_blocking(move || {
             let _permit = permit;
-            self.read(job)
+            inner.read(over, job)
         });
         done.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
+}
 
-    fn read<T, E: From<StoreError>>(&self, job: impl FnOnce(&Tx) -> Result<T, E>) -> Result<T, E> {
+// === impl Inner ===
+
+impl Inner {
+    fn read<T, E: From<StoreError>>(
+        &self,
+        over: Arc<AtomicBool>,
+        job: impl FnOnce(&Tx) -> Result<T, E>,
+    ) -> Result<T, E> {
         let idle = self.idle.lock().pop();
         let tx = match idle {
             Some(tx) => tx,
             None => self.open()?,
         };
+        tx.0.progress_handler(STEPS, Some(move || over.load(Ordering::Relaxed)));
         tx.0.execute_batch("BEGIN DEFERRED").map_err(StoreError::from)?;
         let outcome = job(&tx);
+        tx.0.progress_handler(0, None::<fn() -> bool>);
         tx.0.execute_batch("ROLLBACK").map_err(StoreError::from)?;
         self.idle.lock().push(tx);
         outcome
@@ -70,5 +142,59 @@ impl Readers {
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         Ok(Tx(connection))
+    }
+}
+
+// === impl Waiting ===
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    fn lane(deadline: Duration) -> (tempfile::TempDir, Lane) {
+        let directory = tempfile::tempdir().unwrap();
+        drop(Store::open(directory.path()).unwrap());
+        let lane = Lane::new(directory.path().join("homeport.db"), 1, deadline);
+        (directory, lane)
+    }
+
+    /// Counts for ever.
+    fn endless(tx: &Tx) -> Result<i64, StoreError> {
+        let query = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+        Ok(tx.0.query_row(query, [], |row| row.get(0))?)
+    }
+
+    fn one(tx: &Tx) -> Result<i64, StoreError> {
+        Ok(tx.0.query_row("SELECT 1", [], |row| row.get(0))?)
+    }
+
+    #[tokio::test]
+    async fn a_read_ends_at_its_deadline_and_frees_its_place() {
+        let (_directory, lane) = lane(Duration::from_millis(200));
+        let error = lane.run(endless).await.unwrap_err();
+        assert!(matches!(error, StoreError::TooSlow), "{error}");
+        // The place is free as soon as the thread has noticed.
+        while lane.run(one).await.is_err() {}
+    }
+
+    #[tokio::test]
+    async fn a_read_ends_when_nobody_waits_for_it() {
+        let (_directory, lane) = lane(Duration::from_secs(3600));
+        let reading = tokio::spawn({
+            let lane = lane.clone();
+            async move { lane.run(endless).await }
+        });
+        while lane.0.permits.available_permits() > 0 {
+            task::yield_now().await;
+        }
+        reading.abort();
+        assert_eq!(lane.run(one).await.unwrap(), 1);
     }
 }

@@ -9,6 +9,9 @@ use super::{StoreError, Tx};
 /// The series in which the server counts the samples of a device that it did not take. It is not one of [`MAX_SERIES`].
 const DROPPED: &str = "server.dropped";
 
+/// Largest value of a sample, and with a minus sign the least. The sum of a hundred million of them is still a number.
+pub const MAX_VALUE: f64 = 1e300;
+
 /// Silence after which a series may give its place to a new one, in milliseconds.
 const SILENCE: i64 = 24 * 60 * 60 * 1000;
 
@@ -228,7 +231,7 @@ impl Tx {
         let bucket = (span / i64::from(range.points.max(1))).max(1);
         // Buckets start at multiples of their width, so that a graph does not flicker as its range moves on.
         let mut statement = self.0.prepare_cached(
-            "SELECT CAST(avg(at_ms) AS INTEGER), avg(value) FROM samples \
+            "SELECT CAST(avg(at_ms) AS INTEGER), avg(CASE WHEN value > ?6 THEN ?6 WHEN value < -?6 THEN -?6 ELSE value END) FROM samples \
              WHERE series = ?1 AND at_ms >= ?2 AND at_ms < ?3 GROUP BY at_ms / ?4 ORDER BY 1 LIMIT ?5",
         )?;
         let values = params![
@@ -236,7 +239,9 @@ impl Tx {
             range.from_ms,
             range.to_ms,
             bucket,
-            range.points.saturating_add(2)
+            range.points.saturating_add(2),
+            // The sum of what was stored before larger ones were refused must not leave what a number can be.
+            MAX_VALUE
         ];
         let rows = statement.query_map(values, |row| {
             Ok(Point {
@@ -321,6 +326,23 @@ mod tests {
         assert_eq!(points.len(), 10);
         assert!((points[0].value - 49.5).abs() < 1e-9);
         assert_eq!(points[9].at_ms, 949);
+    }
+
+    #[tokio::test]
+    async fn values_that_no_sum_can_hold_are_readable() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let stored: Vec<_> = (0..10).map(|at_ms| sample("n", at_ms, f64::MAX)).collect();
+        store
+            .write(move |tx| {
+                tx.insert_device(0, "a", "a", None)?;
+                tx.insert_samples(0, "a", &stored, 0)
+            })
+            .await
+            .unwrap();
+        let points = points(&store, "a", 1).await;
+        assert_eq!(points.len(), 1);
+        assert!(points[0].value.is_finite(), "{}", points[0].value);
     }
 
     const DAY: i64 = SILENCE;
