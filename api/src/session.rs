@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Health {
-    /// `ok`.
+    /// `ok`, `disk-low` (devices keep their telemetry), `disk-full` (devices keep everything) or `failing` (nothing can be written).
     pub status: String,
     /// Version of the server.
     pub version: String,

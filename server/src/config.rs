@@ -17,6 +17,9 @@ const MAX_BUNDLE_SIZE: u64 = 4 << 30;
 
 const RETENTION_DAYS: u32 = 30;
 
+/// 500 series every minute, and room for what a device collected while it was away.
+const SAMPLES_PER_DAY: u32 = 1_000_000;
+
 /// Largest settings file, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 
@@ -83,6 +86,14 @@ pub struct Settings {
     /// Days that telemetry is kept [default: 30]
     #[arg(long, env = "HOMEPORT_RETENTION_DAYS", value_name = "DAYS")]
     pub retention_days: Option<u32>,
+
+    /// Samples of telemetry that one device may have stored in a day [default: 1000000]
+    #[arg(long, env = "HOMEPORT_SAMPLES_PER_DAY", value_name = "NUMBER")]
+    pub samples_per_day: Option<u32>,
+
+    /// Room on the disk that is kept for operators, in bytes; below it, telemetry waits [default: a twentieth of the disk, 16 MiB to 1 GiB]
+    #[arg(long, env = "HOMEPORT_DISK_RESERVE", value_name = "BYTES")]
+    pub disk_reserve: Option<u64>,
 }
 
 /// Settings that are complete.
@@ -106,6 +117,10 @@ pub struct Config {
     pub max_bundle_size: u64,
     /// Days that telemetry is kept.
     pub retention_days: u32,
+    /// Samples that one device may have stored in a day.
+    pub samples_per_day: u32,
+    /// Room on the disk that is kept for operators, in bytes, if it is not a share of the disk.
+    pub disk_reserve: Option<u64>,
 }
 
 /// Settings that cannot be used.
@@ -177,6 +192,11 @@ impl Settings {
                 .retention_days
                 .or(file.retention_days)
                 .unwrap_or(RETENTION_DAYS),
+            samples_per_day: self
+                .samples_per_day
+                .or(file.samples_per_day)
+                .unwrap_or(SAMPLES_PER_DAY),
+            disk_reserve: self.disk_reserve.or(file.disk_reserve),
         })
     }
 }

@@ -19,6 +19,7 @@ pub mod backup;
 pub mod bundle;
 pub mod ca;
 pub mod config;
+pub mod disk;
 pub mod est;
 mod files;
 pub mod fleet;

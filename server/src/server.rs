@@ -19,6 +19,7 @@ use crate::{
     bundle::Bundles,
     ca::{Authority, CaError},
     config::Config,
+    disk::Disk,
     est, files,
     fleet::{self, Addresses, Fleet, FleetError},
     https,
@@ -95,6 +96,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
     let at = |path: PathBuf| move |source| ServerError::File { path, source };
     files::create_private_dir(&data_dir).map_err(at(data_dir.clone()))?;
     backup::finish_restore(&data_dir)?;
+    let disk = Disk::open(&data_dir, config.disk_reserve).map_err(at(data_dir.clone()))?;
     let store = Store::open(&data_dir)?;
     let bundles = Bundles::open(&data_dir, config.max_bundle_size).map_err(at(data_dir.clone()))?;
     let known: HashSet<String> = store
@@ -122,7 +124,15 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
         mqtt_authority: config.mqtt_authority(mqtt.port()),
         ca_fingerprint: authority.fingerprint(),
     };
-    let fleet = Fleet::load(store.clone(), bundles, registry.clone(), addresses).await?;
+    let fleet = Fleet::load(
+        store.clone(),
+        bundles,
+        registry.clone(),
+        addresses,
+        disk.clone(),
+        config.samples_per_day,
+    )
+    .await?;
     let https_tls = tls::https_config(&authority, Arc::clone(&certificate), fleet.clone())?;
     let mqtt_tls = tls::mqtt_config(&authority, Arc::clone(&certificate), fleet.clone())?;
     let app = App {
@@ -153,6 +163,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
         limits,
         shutdown.clone(),
     ));
+    tasks.spawn(disk.watch(store.clone(), shutdown.clone()));
     tasks.spawn(certificate.keep_fresh(shutdown.clone()));
     tasks.spawn(prune(
         store.clone(),

@@ -2,10 +2,11 @@
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, FromRef},
+    extract::{DefaultBodyLimit, FromRef, State},
     middleware,
 };
 use homeport_api::{Health, Problem};
+use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 use utoipa::{
     Modify, OpenApi,
@@ -27,7 +28,10 @@ mod refusal;
 mod session;
 
 pub(crate) use self::refusal::Refusal;
-use crate::{fleet::Fleet, web};
+use crate::{
+    fleet::{Fleet, Trouble},
+    web,
+};
 
 /// Largest JSON body, in bytes.
 const MAX_JSON: usize = 64 * 1024;
@@ -138,13 +142,23 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(audit::list))
 }
 
-/// Whether the server is up
-#[utoipa::path(get, path = "/api/v1/health", tag = "server", security(()), responses((status = 200, body = Health)))]
-async fn health() -> Json<Health> {
-    Json(Health {
-        status: "ok".into(),
+/// Whether the server is up, and takes all that it should
+#[utoipa::path(
+    get, path = "/api/v1/health", tag = "server", security(()),
+    responses((status = 200, body = Health), (status = 503, description = "The disk is full, or nothing can be written", body = Health))
+)]
+async fn health(State(fleet): State<Fleet>) -> (StatusCode, Json<Health>) {
+    let (code, status) = match fleet.trouble() {
+        None => (StatusCode::OK, "ok"),
+        Some(Trouble::DiskLow) => (StatusCode::OK, "disk-low"),
+        Some(Trouble::DiskFull) => (StatusCode::SERVICE_UNAVAILABLE, "disk-full"),
+        Some(Trouble::Failing) => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
+    };
+    let health = Health {
+        status: status.into(),
         version: env!("CARGO_PKG_VERSION").into(),
-    })
+    };
+    (code, Json(health))
 }
 
 /// This description

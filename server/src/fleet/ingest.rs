@@ -14,6 +14,7 @@ use homeport_protocol::{
 
 use super::{Fleet, deployments, effects::Effect};
 use crate::{
+    disk::Room,
     mqtt::{Fingerprint, Handler, HandlerError},
     now_ms,
     store::{MAX_VALUE, Sample, StoreError, Transition, Tx},
@@ -91,6 +92,14 @@ impl Handler for Fleet {
     }
 
     async fn telemetry(&self, device: &DeviceId, batch: Sequenced<Pack>) -> Result<(), HandlerError> {
+        if self.0.disk.room() != Room::Enough {
+            return Err(HandlerError::Quota("the server's disk is nearly full"));
+        }
+        if !self.0.budget.take(device, batch.message.0.len()) {
+            return Err(HandlerError::Quota(
+                "the device has used up its samples of the day",
+            ));
+        }
         let now_ms = now_ms();
         let (samples, refused) = samples(&batch.message, now_ms)?;
         let watched = self.0.events.is_watched().then(|| series(&samples));
@@ -125,6 +134,9 @@ impl Handler for Fleet {
         device: &DeviceId,
         report: Sequenced<Report>,
     ) -> Result<Vec<Command>, HandlerError> {
+        if self.0.disk.room() == Room::None {
+            return Err(HandlerError::Quota("the server's disk is full"));
+        }
         let now_ms = now_ms();
         let position = check_position(&report)?;
         let id = device.clone();

@@ -8,6 +8,7 @@ use homeport_api::{Device, DeviceProgress, Event};
 use rustls_pki_types::CertificateDer;
 
 mod accounts;
+mod budget;
 mod certificates;
 mod deployments;
 mod devices;
@@ -24,7 +25,8 @@ mod readmission;
 mod transition;
 
 use self::{
-    accounts::Accounts, certificates::Certificates, events::Events, live::Live, readmission::Refused,
+    accounts::Accounts, budget::Budget, certificates::Certificates, events::Events, live::Live,
+    readmission::Refused,
 };
 pub(crate) use self::{accounts::FIRST_ADMIN_PASSWORD, readmission::READMISSION};
 pub use self::{
@@ -35,6 +37,7 @@ pub use self::{
 };
 use crate::{
     bundle::Bundles,
+    disk::{Disk, Room},
     mqtt::{Fingerprint, Registry},
     store::{Store, StoreError, Tx},
     tls::Admission,
@@ -66,8 +69,21 @@ struct Inner {
     live: Live,
     events: Events,
     accounts: Accounts,
+    budget: Budget,
+    disk: Disk,
     /// Held while the file and the row of a bundle change.
     library: tokio::sync::Mutex<()>,
+}
+
+/// What keeps the server from taking all that it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Devices keep their telemetry: the disk is nearly full.
+    DiskLow,
+    /// Devices keep everything, operators use what was held back for them: the disk is full.
+    DiskFull,
+    /// Nothing can be written.
+    Failing,
 }
 
 /// Why the fleet did not do what it was asked.
@@ -106,6 +122,8 @@ impl Fleet {
         bundles: Bundles,
         registry: Registry,
         addresses: Addresses,
+        disk: Disk,
+        samples_per_day: u32,
     ) -> Result<Self, StoreError> {
         let active = store.read(Tx::active_certificates).await?;
         let logins = store.read(|tx| tx.logins(accounts::LOGINS)).await?;
@@ -121,6 +139,8 @@ impl Fleet {
             live,
             events: Events::new(),
             accounts: Accounts::new(&logins),
+            budget: Budget::new(samples_per_day),
+            disk,
             library: tokio::sync::Mutex::default(),
         }));
         tokio::spawn(live::follow(Arc::downgrade(&fleet.0), news));
@@ -132,6 +152,19 @@ impl Fleet {
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.0.addresses
+    }
+
+    /// What keeps the server from taking all that it should, in words for an administrator.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        if self.0.store.is_failing() {
+            return Some(Trouble::Failing);
+        }
+        match self.0.disk.room() {
+            Room::Enough => None,
+            Room::Low => Some(Trouble::DiskLow),
+            Room::None => Some(Trouble::DiskFull),
+        }
     }
 
     /// The files behind the bundles.

@@ -26,6 +26,10 @@ pub enum HandlerError {
     /// The message can never be taken. It is acknowledged with a reason code, so that the device does not send it for ever.
     #[error("message refused: {0}")]
     Refused(String),
+    /// There is no room for it now: the device has used up its budget, or the disk is nearly full. Telemetry stays with the device, which
+    /// sends it again later on the same connection; for everything else the connection is closed.
+    #[error("no room for the message: {0}")]
+    Quota(&'static str),
     /// It could not be stored now. The connection is closed; the device comes back and sends it again.
     #[error("cannot store the message: {0}")]
     Unavailable(String),

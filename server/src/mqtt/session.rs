@@ -55,6 +55,9 @@ pub(super) struct Session<H> {
     work: Option<Work>,
     queue: VecDeque<Publish>,
     queued_bytes: usize,
+    /// The queue and sequence number of telemetry that was refused for lack of room. What follows it must wait too: its higher number
+    /// would make a repeat of the one that comes again.
+    postponed: Option<(u64, u64)>,
     /// Messages that the device waits for PUBACK of.
     unacknowledged: u16,
     /// Of the device's command topic.
@@ -69,8 +72,18 @@ type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 enum Outcome {
     Connected,
     Removed,
-    Stored { id: QosPid, commands: Vec<Command> },
-    Refused { id: QosPid },
+    Stored {
+        id: QosPid,
+        commands: Vec<Command>,
+    },
+    Refused {
+        id: QosPid,
+    },
+    /// Telemetry at this place of its queue has to wait.
+    Postponed {
+        id: QosPid,
+        position: (u64, u64),
+    },
     Unavailable,
 }
 
@@ -119,6 +132,7 @@ impl<H: Handler> Session<H> {
             work: None,
             queue: VecDeque::new(),
             queued_bytes: 0,
+            postponed: None,
             unacknowledged: 0,
             subscription: None,
             in_flight: VecDeque::new(),
@@ -320,15 +334,30 @@ impl<H: Handler> Session<H> {
         }
     }
 
-    fn begin(&self, publish: &Publish) -> Result<Option<Work>, homeport_protocol::DecodeError> {
+    fn begin(&mut self, publish: &Publish) -> Result<Option<Work>, homeport_protocol::DecodeError> {
         let (handler, device, id) = (self.handler.clone(), self.device.clone(), publish.id);
         let channel = publish.topic.parse::<Topic>().map(|topic| topic.channel);
         Ok(match channel {
             Ok(Channel::Telemetry) => {
                 let batch = Sequenced::decode(&publish.payload)?;
+                let position = (batch.queue, batch.sequence);
+                let behind = self
+                    .postponed
+                    .is_some_and(|(queue, sequence)| queue == position.0 && sequence < position.1);
+                if self.postponed == Some(position) {
+                    self.postponed = None;
+                }
                 Some(Box::pin(async move {
-                    let stored = handler.telemetry(&device, batch).await.map(|()| Vec::new());
-                    Outcome::new(id, &device, stored)
+                    if behind {
+                        return Outcome::Postponed { id, position };
+                    }
+                    match handler.telemetry(&device, batch).await {
+                        Err(HandlerError::Quota(why)) => {
+                            tracing::debug!(%device, why, "telemetry has to wait");
+                            Outcome::Postponed { id, position }
+                        }
+                        stored => Outcome::new(id, &device, stored.map(|()| Vec::new())),
+                    }
                 }))
             }
             Ok(Channel::Report) => {
@@ -365,6 +394,19 @@ impl<H: Handler> Session<H> {
             }
             Outcome::Refused { id } => {
                 self.acknowledge(id, v5::PubackReasonCode::PayloadFormatInvalid, out);
+            }
+            // 3.1.1 has no way to refuse one message.
+            Outcome::Postponed { id, .. }
+                if self.connect.version == Version::V3 && id.qos() == QoS::Level1 =>
+            {
+                return Err(Close::Unavailable);
+            }
+            Outcome::Postponed { id, position } => {
+                let first = self
+                    .postponed
+                    .filter(|first| first.0 == position.0 && first.1 < position.1);
+                self.postponed = Some(first.unwrap_or(position));
+                self.acknowledge(id, v5::PubackReasonCode::QuotaExceeded, out);
             }
             Outcome::Unavailable => return Err(Close::Unavailable),
         }
@@ -541,6 +583,10 @@ impl Outcome {
             Err(HandlerError::Refused(error)) => {
                 tracing::warn!(%device, %error, "refused a message");
                 Self::Refused { id }
+            }
+            Err(HandlerError::Quota(why)) => {
+                tracing::debug!(%device, why, "a message has to wait");
+                Self::Unavailable
             }
             Err(HandlerError::Unavailable(error)) => {
                 tracing::error!(%device, %error, "cannot store a message");

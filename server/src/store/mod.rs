@@ -181,6 +181,17 @@ impl Store {
         self.readers.long.run(job).await
     }
 
+    /// Whether the last transaction could not be committed: the disk is full or broken.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.writer.is_failing()
+    }
+
+    /// Resolves when a transaction could not be committed.
+    pub async fn failed(&self) {
+        self.writer.failed().await;
+    }
+
     /// Resolves when the database can no longer be written: the server must end.
     pub async fn closed(&self) {
         self.writer.closed().await;

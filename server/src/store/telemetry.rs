@@ -53,6 +53,20 @@ pub struct Range {
 // === impl Tx ===
 
 impl Tx {
+    /// Bytes of the database's file that hold nothing and are used before the file grows.
+    pub fn reusable_bytes(&self) -> Result<u64, StoreError> {
+        let pragma = |name| self.0.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
+        Ok(pragma("freelist_count")? * pragma("page_size")?)
+    }
+
+    /// Writes something that changes nothing, to find out whether writing works.
+    pub fn probe(&self) -> Result<(), StoreError> {
+        let version: i64 = self
+            .0
+            .pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok(self.0.pragma_update(None, "user_version", version)?)
+    }
+
     /// Stores samples; how many were dropped because the device has too many series. They and those that were `refused`
     /// before are counted in a series of the device.
     pub fn insert_samples(

@@ -3,10 +3,16 @@
 //! The same thread applies what follows from each job, after the commit and before the next job runs. Memory therefore
 //! changes in the order in which the database did, whichever task wakes up first.
 
-use std::thread;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{StoreError, Tx};
 
@@ -17,7 +23,17 @@ const QUEUE: usize = 4096;
 const BATCH: usize = 1024;
 
 #[derive(Debug, Clone)]
-pub(super) struct Writer(mpsc::Sender<Box<dyn Job>>);
+pub(super) struct Writer {
+    jobs: mpsc::Sender<Box<dyn Job>>,
+    state: Arc<State>,
+}
+
+/// How the last transaction ended.
+#[derive(Debug, Default)]
+struct State {
+    failing: AtomicBool,
+    failed: Notify,
+}
 
 trait Job: Send {
     /// Does the work; whether to keep it.
@@ -39,11 +55,13 @@ struct Typed<F, A, T, U, E> {
 impl Writer {
     pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
         thread::Builder::new()
             .name("store".into())
-            .spawn(move || run(&Tx(connection), receiver))
+            .spawn(move || run(&Tx(connection), receiver, &shared))
             .map_err(|_| StoreError::Closed)?;
-        Ok(Self(sender))
+        Ok(Self { jobs: sender, state })
     }
 
     pub(super) async fn run<T, U, E, F, A>(&self, job: F, apply: A) -> Result<U, E>
@@ -61,16 +79,29 @@ impl Writer {
             outcome: None,
             reply,
         };
-        self.0.send(Box::new(job)).await.map_err(|_| StoreError::Closed)?;
+        self.jobs
+            .send(Box::new(job))
+            .await
+            .map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 
     pub(super) async fn closed(&self) {
-        self.0.closed().await;
+        self.jobs.closed().await;
+    }
+
+    /// Whether the last transaction could not be committed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.state.failing.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when a transaction could not be committed.
+    pub(super) async fn failed(&self) {
+        self.state.failed.notified().await;
     }
 }
 
-fn run(tx: &Tx, mut receiver: mpsc::Receiver<Box<dyn Job>>) {
+fn run(tx: &Tx, mut receiver: mpsc::Receiver<Box<dyn Job>>, state: &State) {
     let mut batch: Vec<Box<dyn Job>> = Vec::new();
     while let Some(first) = receiver.blocking_recv() {
         batch.push(first);
@@ -81,7 +112,9 @@ fn run(tx: &Tx, mut receiver: mpsc::Receiver<Box<dyn Job>>) {
         let committed = commit(tx, &mut batch);
         if let Err(error) = &committed {
             tracing::error!(%error, jobs = batch.len(), "cannot commit");
+            state.failed.notify_one();
         }
+        state.failing.store(committed.is_err(), Ordering::Relaxed);
         for job in batch.drain(..) {
             job.finish(committed.clone());
         }
@@ -138,8 +171,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use futures_util::future::join_all;
     use parking_lot::Mutex;
 

@@ -13,6 +13,7 @@ use homeport_protocol::{
 use homeport_server::{
     bundle::Bundles,
     ca::DeviceCertificate,
+    disk::Disk,
     est::{Enrolment as _, Hints, IssueError},
     fleet::{Addresses, Fleet, FleetError},
     mqtt::{Fingerprint, Handler as _, HandlerError, Registry},
@@ -48,7 +49,8 @@ impl World {
             mqtt_authority: "localhost:2".into(),
             ca_fingerprint: [0; 32],
         };
-        let fleet = Fleet::load(store, bundles, Registry::new(), addresses)
+        let disk = Disk::open(directory.path(), None).unwrap();
+        let fleet = Fleet::load(store, bundles, Registry::new(), addresses, disk, 2000)
             .await
             .unwrap();
         let bundle = add_bundle(&fleet, "2").await;

@@ -5,6 +5,7 @@
 mod backup;
 mod bundles;
 mod crash;
+mod disk;
 mod fleet;
 mod live;
 mod people;

@@ -3,7 +3,7 @@
 use homeport_protocol::{
     Command, DeploymentState, Sequenced, command::Cancel, deployment::Progress, limits, senml::Pack,
 };
-use mqtt_proto::{QoS, QosPid, TopicFilter, TopicName, v5};
+use mqtt_proto::{QoS, QosPid, TopicFilter, TopicName, v3, v5};
 
 use crate::support::{Event, Server, inventory, level_1, pid, telemetry};
 
@@ -356,4 +356,43 @@ async fn a_burst_that_needs_no_commit_is_taken_whole() {
             .expect(&Event::Progress(identity.id.clone(), percent))
             .await;
     }
+}
+
+#[tokio::test]
+async fn telemetry_without_room_waits_and_what_follows_waits_behind_it() {
+    let mut server = Server::start().await;
+    let identity = server.pair("d1");
+    let mut device = server.connect(&identity).await;
+    server.fleet.crowd(true);
+    device.publish("telemetry", 1, telemetry(1).to_vec()).await;
+    assert_eq!(device.puback().await, (1, v5::PubackReasonCode::QuotaExceeded));
+    device.publish("report", 2, inventory(1)).await;
+    assert_eq!(
+        device.puback().await,
+        (2, v5::PubackReasonCode::Success),
+        "reports go on"
+    );
+    // There is room again, but the first has not come back: taking the second now would make a repeat of it.
+    server.fleet.crowd(false);
+    device.publish("telemetry", 3, telemetry(2).to_vec()).await;
+    assert_eq!(device.puback().await, (3, v5::PubackReasonCode::QuotaExceeded));
+    for (id, sequence) in [(4, 1), (5, 2), (6, 3)] {
+        device
+            .publish("telemetry", id, telemetry(sequence).to_vec())
+            .await;
+        assert_eq!(device.puback().await, (id, v5::PubackReasonCode::Success));
+    }
+}
+
+#[tokio::test]
+async fn a_device_of_3_1_1_is_sent_away_when_there_is_no_room() {
+    let server = Server::start().await;
+    let identity = server.pair("d1");
+    let mut device = server.reach(&identity).await.unwrap();
+    device.send_v3(v3::Connect::new("d1".into(), 30)).await;
+    assert!(matches!(device.receive_v3().await, Some(v3::Packet::Connack(_))));
+    server.fleet.crowd(true);
+    let publish = v3::Publish::new(level_1(1), device.topic("telemetry"), telemetry(1));
+    device.send_v3(publish).await;
+    assert_eq!(device.receive_v3().await, None);
 }

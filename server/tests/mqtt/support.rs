@@ -50,6 +50,7 @@ pub(crate) struct Fleet {
 struct State {
     active: HashMap<Fingerprint, DeviceId>,
     missed: Vec<Command>,
+    crowded: bool,
     broken: bool,
 }
 
@@ -99,6 +100,11 @@ impl Fleet {
         self.state.lock().broken = true;
     }
 
+    /// There is room for telemetry, or none.
+    pub(crate) fn crowd(&self, crowded: bool) {
+        self.state.lock().crowded = crowded;
+    }
+
     pub(crate) fn revoke(&self, identity: &Identity) {
         self.state.lock().active.remove(&identity.fingerprint);
     }
@@ -131,6 +137,9 @@ impl Handler for Fleet {
     async fn telemetry(&self, device: &DeviceId, batch: Sequenced<Pack>) -> Result<(), HandlerError> {
         if batch.message.0.is_empty() {
             return Err(HandlerError::Refused("an empty batch".into()));
+        }
+        if self.state.lock().crowded {
+            return Err(HandlerError::Quota("no room"));
         }
         self.store(Event::Telemetry(device.clone(), batch.sequence)).await
     }

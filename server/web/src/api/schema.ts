@@ -278,7 +278,7 @@ export interface components {
         };
         /** @description Whether the server is up. */
         Health: {
-            /** @description `ok`. */
+            /** @description `ok`, `disk-low` (devices keep their telemetry), `disk-full` (devices keep everything) or `failing` (nothing can be written). */
             status: string;
             /** @description Version of the server. */
             version: string;

@@ -1,0 +1,201 @@
+//! Room on the disk that holds the data directory: devices' messages are refused first, so that operators can still log in and delete.
+//!
+//! A spare file holds room back for the worst case, a disk that somebody else filled. It is given up when nothing else is left.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use nix::{fcntl::posix_fallocate, sys::statvfs::statvfs};
+use tokio::{task, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{Store, Tx};
+
+/// The share of the disk that is kept for operators, where no size is set: one in twenty bytes.
+const RESERVE_SHARE: u64 = 20;
+
+/// Least and most of it, in bytes.
+const RESERVE: std::ops::RangeInclusive<u64> = (16 << 20)..=(1 << 30);
+
+/// The reserve never takes more than one in so many bytes of a small disk.
+const SMALL_SHARE: u64 = 4;
+
+/// Largest spare file, in bytes: hundreds of transactions, and a checkpoint of the database's log.
+const SPARE: u64 = 8 << 20;
+
+/// Less room than this is none, in bytes: a transaction may need more.
+const FULL: u64 = 2 << 20;
+
+const SPARE_FILE: &str = "spare";
+
+/// How often the room is looked at.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// How much room there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Room {
+    /// For everything.
+    Enough,
+    /// For operators and reports, not for telemetry.
+    Low,
+    /// For operators, as long as the spare file's room lasts.
+    None,
+}
+
+/// The disk. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Disk(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    data_dir: PathBuf,
+    /// What is kept for operators, in bytes, if it is not a share of the disk.
+    reserve: Option<u64>,
+    room: AtomicU8,
+}
+
+// === impl Disk ===
+
+impl Disk {
+    /// The disk of `data_dir`. Where it is full, the spare file is given up at once: a start needs room too.
+    pub fn open(data_dir: &Path, reserve: Option<u64>) -> io::Result<Self> {
+        let disk = Self(Arc::new(Inner {
+            data_dir: data_dir.to_owned(),
+            reserve,
+            room: AtomicU8::new(Room::Enough as u8),
+        }));
+        disk.look(0)?;
+        Ok(disk)
+    }
+
+    /// How much room there was when it was last looked at.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        match self.0.room.load(Ordering::Relaxed) {
+            0 => Room::Enough,
+            1 => Room::Low,
+            _ => Room::None,
+        }
+    }
+
+    /// Looks at the room again and again, and keeps the spare file. Finds out whether a database that could not be written can be.
+    pub async fn watch(self, store: Store, shutdown: CancellationToken) {
+        let mut next = tokio::time::interval(INTERVAL);
+        next.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = next.tick() => {}
+                () = store.failed() => {}
+            }
+            // What the database holds free inside itself is room for it.
+            let reusable = store.read(Tx::reusable_bytes).await.unwrap_or(0);
+            let disk = self.clone();
+            match task::spawn_blocking(move || disk.look(reusable)).await {
+                Ok(Ok(())) | Err(_) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "cannot tell how much room the disk has"),
+            }
+            if store.is_failing() {
+                let _ = store.write(Tx::probe).await;
+            }
+        }
+    }
+
+    fn look(&self, reusable: u64) -> io::Result<()> {
+        let (total, mut free) = space(&self.0.data_dir)?;
+        let path = self.0.data_dir.join(SPARE_FILE);
+        let spare = fs::metadata(&path).map_or(0, |file| file.len());
+        if spare > 0 && free < FULL {
+            fs::remove_file(&path)?;
+            free = space(&self.0.data_dir)?.1;
+            tracing::error!(
+                directory = %self.0.data_dir.display(),
+                "the disk is full: the room that was held back is in use now, free some space soon"
+            );
+            self.settle(Room::None, free);
+            return Ok(());
+        }
+        let reserve = self.0.reserve.unwrap_or_else(|| {
+            (total / RESERVE_SHARE)
+                .clamp(*RESERVE.start(), *RESERVE.end())
+                .min(total / SMALL_SHARE)
+        });
+        let wanted = SPARE.min(total / (2 * SMALL_SHARE));
+        if spare < wanted && free > reserve.saturating_add(2 * wanted) {
+            hold(&path, wanted)?;
+            free -= wanted;
+        }
+        let room = if free < FULL || (spare == 0 && free < wanted) {
+            Room::None
+        } else if free.saturating_add(reusable) < reserve {
+            Room::Low
+        } else {
+            Room::Enough
+        };
+        self.settle(room, free);
+        Ok(())
+    }
+
+    fn settle(&self, room: Room, free: u64) {
+        let before = self.room();
+        self.0.room.store(room as u8, Ordering::Relaxed);
+        if before != room {
+            match room {
+                Room::Enough => tracing::info!(free, "the disk has room for telemetry again"),
+                Room::Low => tracing::warn!(
+                    free,
+                    "the disk is nearly full: devices keep their telemetry until there is room"
+                ),
+                Room::None => tracing::error!(
+                    free,
+                    "the disk is full: devices keep what they have to say until there is room"
+                ),
+            }
+        }
+    }
+}
+
+/// Bytes of the file system, and those that are free for this user.
+fn space(path: &Path) -> io::Result<(u64, u64)> {
+    let stat = statvfs(path)?;
+    let unit = stat.fragment_size();
+    Ok((stat.blocks() * unit, stat.blocks_available() * unit))
+}
+
+/// Makes the file and takes the room that it stands for.
+fn hold(path: &Path, bytes: u64) -> io::Result<()> {
+    let file = File::create(path)?;
+    let length = i64::try_from(bytes).map_err(io::Error::other)?;
+    posix_fallocate(file.as_fd(), 0, length).map_err(|error| {
+        let _ = fs::remove_file(path);
+        error.into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn telemetry_goes_without_before_operators_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::open(directory.path(), None).unwrap();
+        assert_eq!(disk.room(), Room::Enough);
+        let spare = fs::metadata(directory.path().join(SPARE_FILE)).unwrap().len();
+        assert_eq!(spare, SPARE, "held back from the start");
+        let disk = Disk::open(directory.path(), Some(u64::MAX / 2)).unwrap();
+        assert_eq!(disk.room(), Room::Low);
+        disk.look(u64::MAX / 2).unwrap();
+        assert_eq!(disk.room(), Room::Enough, "free pages of the database are room");
+    }
+}
