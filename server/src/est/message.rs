@@ -13,11 +13,15 @@ const BASE64: engine::GeneralPurpose = engine::GeneralPurpose::new(
     engine::GeneralPurposeConfig::new().with_decode_padding_mode(engine::DecodePaddingMode::Indifferent),
 );
 
-/// The bytes of a base64 body. Line breaks, spaces and the first and last line of PEM do not matter.
+/// The bytes of a base64 body. Line breaks, spaces and the first and last line of PEM do not matter, nor does text
+/// before the first line of PEM and after the last, as `openssl req -text` writes it.
 pub(super) fn decode(body: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(body).ok()?;
+    let is_pem = text.lines().any(|line| line.starts_with("-----BEGIN "));
     let compact: String = text
         .lines()
+        .skip_while(|line| is_pem && !line.starts_with("-----BEGIN "))
+        .take_while(|line| !line.starts_with("-----END "))
         .filter(|line| !line.starts_with("-----"))
         .flat_map(str::chars)
         .filter(|c| !c.is_ascii_whitespace())
@@ -53,6 +57,8 @@ mod tests {
             "SG9t\r\nZXBvcnQhIQ==\r\n",
             " SG9t ZXBv\tcnQhIQ==\n",
             "-----BEGIN CERTIFICATE REQUEST-----\nSG9tZXBvcnQhIQ==\n-----END CERTIFICATE REQUEST-----\n",
+            "Certificate Request:\n    Data:\n-----BEGIN CERTIFICATE REQUEST-----\nSG9tZXBvcnQhIQ==\n\
+             -----END CERTIFICATE REQUEST-----\nmore text\n",
         ] {
             assert_eq!(decode(text.as_bytes()), expected, "{text:?}");
         }
