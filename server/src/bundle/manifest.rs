@@ -3,7 +3,7 @@
 use std::{fs::File, io};
 
 use homeport_api::BundleImage;
-use homeport_protocol::limits::MAX_TEXT;
+use homeport_protocol::limits::{MAX_TEXT, clip};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -19,9 +19,9 @@ pub struct Manifest {
     pub compatible: String,
     /// `version` of `[update]`.
     pub version: String,
-    /// `description` of `[update]`.
+    /// `description` of `[update]`, cut to [`MAX_TEXT`] because it is only shown.
     pub description: String,
-    /// `build` of `[update]`.
+    /// `build` of `[update]`, cut likewise.
     pub build: String,
     /// `format` of `[bundle]`.
     pub format: String,
@@ -105,8 +105,8 @@ impl Manifest {
         Ok(Self {
             compatible: required(&ini, "update", "compatible")?,
             version: required(&ini, "update", "version")?,
-            description: optional(&ini, "update", "description")?,
-            build: optional(&ini, "update", "build")?,
+            description: shown(&ini, "description"),
+            build: shown(&ini, "build"),
             format,
             hash: crate::hex(&Sha256::digest(bytes)),
             images: images(&ini)?,
@@ -121,16 +121,21 @@ fn images(ini: &Ini) -> Result<Vec<BundleImage>, ManifestError> {
     let mut images = Vec::new();
     for (section, class) in sections {
         let adaptive = optional(ini, section, "adaptive")?;
-        let size = required(ini, section, "size")?;
+        let size = optional(ini, section, "size")?;
         images.push(BundleImage {
             slot_class: class.to_owned(),
             // Not there for images that only run a hook.
             filename: optional(ini, section, "filename")?,
-            size: size.parse().map_err(|_| ManifestError::Invalid {
-                section: section.clone(),
-                key: "size",
-                problem: "not a number",
-            })?,
+            // RAUC writes none for an image without a file.
+            size: if size.is_empty() {
+                0
+            } else {
+                size.parse().map_err(|_| ManifestError::Invalid {
+                    section: section.clone(),
+                    key: "size",
+                    problem: "not a number",
+                })?
+            },
             adaptive: adaptive
                 .split([';', ' '])
                 .filter(|method| !method.is_empty())
@@ -139,6 +144,12 @@ fn images(ini: &Ini) -> Result<Vec<BundleImage>, ManifestError> {
         });
     }
     Ok(images)
+}
+
+/// A text of `[update]` that is only shown, so that its length is no reason to refuse a bundle.
+fn shown(ini: &Ini, key: &str) -> String {
+    let value = ini.get("update").and_then(|section| section.get(key));
+    clip(value.cloned().unwrap_or_default())
 }
 
 fn required(ini: &Ini, section: &str, key: &'static str) -> Result<String, ManifestError> {
@@ -181,6 +192,32 @@ mod tests {
         assert_eq!(manifest.images[0].size, 4096);
         assert_eq!(manifest.images[0].adaptive, ["block-hash-index"]);
         assert_eq!(manifest.hash, crate::hex(&Sha256::digest(MANIFEST)));
+    }
+
+    #[test]
+    fn an_image_without_a_file_needs_no_size() {
+        for image in [
+            "[image.data]\ntype=emptyfs\n",
+            "[image.bootloader]\nhooks=install;\n",
+        ] {
+            let manifest = Manifest::parse(format!("{MANIFEST}\n{image}").as_bytes()).unwrap();
+            assert_eq!(manifest.images.len(), 2, "{image}");
+            let added = manifest
+                .images
+                .iter()
+                .find(|image| image.slot_class != "rootfs")
+                .unwrap();
+            assert_eq!((&*added.filename, added.size), ("", 0), "{image}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_only_shown_is_cut() {
+        let long = "é".repeat(MAX_TEXT);
+        let update = format!("version=1.2\ndescription={long}\nbuild={long}");
+        let manifest = Manifest::parse(MANIFEST.replace("version=1.2", &update).as_bytes()).unwrap();
+        assert_eq!(manifest.description, "é".repeat(MAX_TEXT / 2));
+        assert_eq!(manifest.build, "é".repeat(MAX_TEXT / 2));
     }
 
     #[test]
