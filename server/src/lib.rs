@@ -28,6 +28,7 @@ pub mod limits;
 pub mod mqtt;
 pub mod server;
 pub mod store;
+mod text;
 pub mod tls;
 mod web;
 

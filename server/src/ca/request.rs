@@ -64,7 +64,9 @@ impl CertificateRequest {
         request.verify_signature().map_err(|_| RequestError::Signature)?;
         let hint = |attribute: Option<&x509_parser::x509::AttributeTypeAndValue<'_>>| {
             let text = attribute?.as_str().ok()?.trim();
-            (1..=MAX_HINT).contains(&text.len()).then(|| text.to_owned())
+            (1..=MAX_HINT)
+                .contains(&text.len())
+                .then(|| crate::text::clean(text))
         };
         let serial_number = x509_parser::oid_registry::OID_X509_SERIALNUMBER;
         Ok(Self {
@@ -85,6 +87,19 @@ mod tests {
 
     use super::*;
     use crate::ca::Authority;
+
+    #[test]
+    fn hints_have_no_hidden_characters() {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "a\u{1b}[2J\u{9b}\u{202e}b");
+        let der = params.serialize_request(&key).unwrap();
+        let request = CertificateRequest::parse(der.der()).unwrap();
+        assert_eq!(request.hostname.as_deref(), Some("a\u{fffd}[2J\u{fffd}\u{fffd}b"));
+    }
 
     #[test]
     fn requests_are_hints_and_a_key() {

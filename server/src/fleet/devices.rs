@@ -20,9 +20,13 @@ const AUDIT_PAGE: u32 = 200;
 
 /// A name that people can read and tell apart.
 pub(super) fn check_name(name: &str) -> Result<(), FleetError> {
-    let valid = (1..=MAX_NAME).contains(&name.chars().count())
-        && name.trim() == name
-        && !name.chars().any(char::is_control);
+    if let Some(hidden) = name.chars().find(|c| crate::text::is_hidden(*c)) {
+        return Err(FleetError::Invalid(format!(
+            "a device's name cannot have the invisible character U+{:04X}: leave it out",
+            u32::from(hidden)
+        )));
+    }
+    let valid = (1..=MAX_NAME).contains(&name.chars().count()) && name.trim() == name;
     if valid {
         return Ok(());
     }
