@@ -46,10 +46,9 @@ pub enum ManifestError {
          `[bundle]` of its manifest and build it again"
     )]
     Plain,
-    /// The manifest is encrypted.
+    /// RAUC's format for encrypted payloads.
     #[error(
-        "this bundle is encrypted (RAUC's format `crypt`), so that the server cannot tell for which devices it is: \
-         upload one of the format `verity`"
+        "this bundle has RAUC's format `crypt`, which this server does not take: upload one of the format `verity`"
     )]
     Encrypted,
     /// A format that RAUC did not have when this server was made.
