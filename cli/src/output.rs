@@ -64,6 +64,10 @@ impl Output {
         reason = "everything that is printed goes through an output"
     )]
     pub(crate) fn line(self, text: impl Display) -> Result<()> {
+        Self::write(&printable(&text.to_string()))
+    }
+
+    fn write(text: &str) -> Result<()> {
         let mut stdout = io::stdout().lock();
         writeln!(stdout, "{text}")
             .and_then(|()| stdout.flush())
@@ -74,20 +78,20 @@ impl Output {
     pub(crate) fn note(self, text: impl Display) {
         if !self.json {
             // Nobody to tell when stderr is gone.
-            let _ = writeln!(io::stderr(), "{text}");
+            let _ = writeln!(io::stderr(), "{}", printable(&text.to_string()));
         }
     }
 
     /// A value over several lines.
     pub(crate) fn json(self, value: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string_pretty(value).map_err(|e| Error::Output(e.into()))?;
-        self.line(text)
+        Self::write(&escape_json(&text))
     }
 
     /// A value on one line, for streams.
     pub(crate) fn json_line(self, value: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string(value).map_err(|e| Error::Output(e.into()))?;
-        self.line(text)
+        Self::write(&escape_json(&text))
     }
 
     /// A table, or what to say when it has no rows.
@@ -185,9 +189,60 @@ impl Table {
 
 /// Text without control characters: names and messages come from devices, and a terminal would obey what is hidden in them.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.chars().map(|c| if is_hidden(c) { ' ' } else { c }).collect()
+}
+
+/// Lines for the terminal: of all hidden characters, only line breaks and our own colours (SGR) stay.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let len = match colour_len(rest) {
+            0 => c.len_utf8(),
+            len => len,
+        };
+        let (piece, after) = rest.split_at(len);
+        if len > c.len_utf8() || c == '\n' || !is_hidden(c) {
+            printable.push_str(piece);
+        } else {
+            printable.push(' ');
+        }
+        rest = after;
+    }
+    printable
+}
+
+/// Length of the SGR sequence that `text` begins with, in bytes; 0 without one.
+fn colour_len(text: &str) -> usize {
+    let Some(parameters) = text.strip_prefix("\u{1b}[") else {
+        return 0;
+    };
+    let end = parameters
+        .find(|c: char| !c.is_ascii_digit() && c != ';')
+        .filter(|end| parameters[*end..].starts_with('m'));
+    end.map_or(0, |end| "\u{1b}[".len() + end + 1)
+}
+
+/// JSON whose hidden characters are escaped, so that it loses nothing and a terminal obeys none of it.
+fn escape_json(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c != '\n' && is_hidden(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                escaped.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+/// Controls, and characters that are invisible or change the direction of text.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A cell without colour.
@@ -220,6 +275,27 @@ mod tests {
                 "b        x",
             ]
         );
+    }
+
+    #[test]
+    fn lines_keep_colours_and_nothing_else_that_is_hidden() {
+        assert_eq!(
+            printable("\u{1b}[1;31mred\u{1b}[0m\nx"),
+            "\u{1b}[1;31mred\u{1b}[0m\nx"
+        );
+        assert_eq!(
+            printable("\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}\u{202e}é"),
+            " [2J ]0;t   é"
+        );
+        assert_eq!(printable("\u{1b}[31"), " [31");
+    }
+
+    #[test]
+    fn json_loses_nothing() {
+        let value = "a\u{9b}\u{202e}\u{e0041}\u{1b}é";
+        let json = escape_json(&serde_json::to_string(value).unwrap());
+        assert!(!json.chars().any(is_hidden));
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), value);
     }
 
     #[test]
