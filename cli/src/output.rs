@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    fmt::Display,
+    fmt::{Display, Write as _},
     io::{self, IsTerminal as _, Write as _},
 };
 
@@ -59,7 +59,7 @@ impl Output {
     }
 
     /// A result, on stdout.
-    #[allow(
+    #[expect(
         clippy::unused_self,
         reason = "everything that is printed goes through an output"
     )]
@@ -83,12 +83,20 @@ impl Output {
     }
 
     /// A value over several lines.
+    #[expect(
+        clippy::unused_self,
+        reason = "everything that is printed goes through an output"
+    )]
     pub(crate) fn json(self, value: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string_pretty(value).map_err(|e| Error::Output(e.into()))?;
         Self::write(&escape_json(&text))
     }
 
     /// A value on one line, for streams.
+    #[expect(
+        clippy::unused_self,
+        reason = "everything that is printed goes through an output"
+    )]
     pub(crate) fn json_line(self, value: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string(value).map_err(|e| Error::Output(e.into()))?;
         Self::write(&escape_json(&text))
@@ -229,7 +237,8 @@ fn escape_json(text: &str) -> String {
     for c in text.chars() {
         if c != '\n' && is_hidden(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                escaped.push_str(&format!("\\u{unit:04x}"));
+                // Writing to a string never fails.
+                let _ = write!(escaped, "\\u{unit:04x}");
             }
         } else {
             escaped.push(c);

@@ -6,7 +6,6 @@ use homeport_api::{Deployment, DeviceProgress, NewDeployment, Target, Why};
 use homeport_protocol::{
     Command, DeploymentState, FailureCode,
     command::{Cancel, Deploy},
-    limits,
     report::DeploymentReport,
 };
 
@@ -18,6 +17,7 @@ use super::{
 use crate::{
     now_ms,
     store::{StoreError, Transition, Tx},
+    text::told,
 };
 
 /// Deployments in one answer.
@@ -148,7 +148,7 @@ pub(super) fn advance(
     // A device that waits may find another thing to wait for.
     let reason = report.reason.map(|reason| Why {
         code: reason.code,
-        detail: limits::clip(reason.detail),
+        detail: told(&reason.detail),
     });
     let waits_for_another = current == DeploymentState::Waiting
         && report.state == DeploymentState::Waiting
@@ -156,7 +156,7 @@ pub(super) fn advance(
     if !waits_for_another && !transition::enters(current, report.state) {
         return Ok(None);
     }
-    let running_version = limits::clip(report.running_version);
+    let running_version = told(&report.running_version);
     let (state, reason) = if report.state == DeploymentState::Verified
         && !is_honest(&update.update.version, &running_version)
     {
@@ -174,7 +174,7 @@ pub(super) fn advance(
         state,
         reason,
         running_version,
-        running_slot: limits::clip(report.running_slot),
+        running_slot: told(&report.running_slot),
         bytes_fetched: report.bytes_fetched,
     };
     tx.enter(now_ms(), deployment, device, &transition)?;

@@ -6,7 +6,6 @@ use homeport_api::{Device, DeviceProgress, Event, Point, Series, Why};
 use homeport_protocol::{
     Command, DeploymentState, DeviceId, FailureCode, Inventory, Report, Sequenced,
     deployment::Progress,
-    limits,
     report::LocalInstall,
     senml::{self, Pack, Value},
     topic::Channel,
@@ -18,6 +17,7 @@ use crate::{
     mqtt::{Fingerprint, Handler, HandlerError},
     now_ms,
     store::{MAX_VALUE, Sample, StoreError, Transition, Tx},
+    text::told,
 };
 
 /// How far in the future a sample may be, in milliseconds: clocks differ. Later ones are from a device whose clock is wrong; they would
@@ -180,7 +180,7 @@ fn take(tx: &Tx, now_ms: i64, device: &str, report: Report, new: bool) -> Result
             }
         }
         Report::LocalInstall(install) if new => {
-            take_local_install(tx, now_ms, device, install)?;
+            take_local_install(tx, now_ms, device, &install)?;
             outcome.device = tx.device(device)?;
         }
         Report::Unsupported { command } if new => {
@@ -198,13 +198,13 @@ fn take(tx: &Tx, now_ms: i64, device: &str, report: Report, new: bool) -> Result
     Ok(outcome)
 }
 
-fn take_local_install(tx: &Tx, now_ms: i64, device: &str, install: LocalInstall) -> Result<(), StoreError> {
+fn take_local_install(tx: &Tx, now_ms: i64, device: &str, install: &LocalInstall) -> Result<(), StoreError> {
     let install = LocalInstall {
-        slot: limits::clip(install.slot),
-        version: limits::clip(install.version),
-        detail: limits::clip(install.detail),
-        transaction: limits::clip(install.transaction),
-        ..install
+        slot: told(&install.slot),
+        version: told(&install.version),
+        detail: told(&install.detail),
+        transaction: told(&install.transaction),
+        ..*install
     };
     let transition = Transition {
         state: if install.succeeded {
@@ -282,7 +282,7 @@ fn sample(sample: senml::Sample) -> Option<Sample> {
     let at_ms = (sample.time * 1000.0).round() as i64;
     Some(Sample {
         name: sample.name,
-        unit: limits::clip(sample.unit),
+        unit: told(&sample.unit),
         at_ms,
         value,
     })
@@ -334,7 +334,7 @@ fn clip(mut inventory: Inventory) -> Inventory {
         .into_iter()
         .flatten();
     for text in texts.into_iter().chain(of_slots).chain(optional) {
-        *text = limits::clip(std::mem::take(text));
+        *text = told(text);
     }
     inventory
 }

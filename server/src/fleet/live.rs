@@ -6,12 +6,12 @@ use std::{
 };
 
 use homeport_api::{Device, DeviceUpdate};
-use homeport_protocol::{DeviceId, deployment::Progress, limits};
+use homeport_protocol::{DeviceId, deployment::Progress};
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
 use super::{Fleet, Inner};
-use crate::store::StoreError;
+use crate::{store::StoreError, text::told};
 
 /// News on progress that may wait. What does not fit is dropped: newer news will come.
 const WAITING_NEWS: usize = 1024;
@@ -122,7 +122,7 @@ pub(super) async fn follow(fleet: Weak<Inner>, mut news: mpsc::Receiver<News>) {
 
 async fn take(fleet: &Fleet, device: DeviceId, mut progress: Progress) -> Result<(), StoreError> {
     let inner = Arc::clone(&fleet.0);
-    progress.message = limits::clip(progress.message);
+    progress.message = told(&progress.message);
     let (id, news) = (device.as_str().to_owned(), progress.clone());
     let update = inner
         .store
