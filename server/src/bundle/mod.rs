@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
 };
 
+mod ber;
 mod ini;
 mod manifest;
 mod signature;

@@ -9,7 +9,7 @@ use cms::{content_info::ContentInfo, signed_data::SignedData};
 use const_oid::db::rfc5911::{ID_DATA, ID_ENVELOPED_DATA, ID_SIGNED_DATA};
 use der::{Decode as _, asn1::OctetStringRef};
 
-use super::ManifestError;
+use super::{ManifestError, ber};
 
 /// Longest signature that is looked at, in bytes. RAUC's own default is 64 KiB; with manifest inside and many recipients it grows.
 const MAX_SIGNATURE: u64 = 1024 * 1024;
@@ -19,7 +19,12 @@ const TRAILER: u64 = 8;
 
 /// The manifest of a bundle, which the signature carries.
 pub(super) fn manifest(file: &mut File) -> Result<Vec<u8>, ManifestError> {
-    let cms = read(file)?;
+    signed_text(&read(file)?)
+}
+
+/// What a CMS structure in BER signs.
+fn signed_text(cms: &[u8]) -> Result<Vec<u8>, ManifestError> {
+    let cms = ber::to_der(cms).ok_or_else(|| ManifestError::Signature("it is no BER".into()))?;
     let damaged = |error: der::Error| ManifestError::Signature(error.to_string());
     let content = ContentInfo::from_der(&cms).map_err(damaged)?;
     if content.content_type == ID_ENVELOPED_DATA {
@@ -66,4 +71,23 @@ fn read(file: &mut File) -> Result<Vec<u8>, ManifestError> {
     file.seek(SeekFrom::Start(start))?;
     file.read_exact(&mut cms)?;
     Ok(cms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_with_lengths_of_no_number_is_read() {
+        let text = signed_text(include_bytes!("testdata/indefinite-length.cms")).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.starts_with("[update]\ncompatible="), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_signature_is_refused() {
+        for bytes in [&b""[..], b"\x30\x80", b"0123456789"] {
+            assert!(matches!(signed_text(bytes), Err(ManifestError::Signature(_))));
+        }
+    }
 }
