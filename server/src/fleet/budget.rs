@@ -52,11 +52,20 @@ impl Budget {
             left: self.filled(*bucket, now),
             at: now,
         };
-        let enough = bucket.left >= wanted;
+        // What is more than a day's amount passes when nothing was taken: it would never pass otherwise.
+        let enough = bucket.left >= wanted.min(self.samples_per_day);
         if enough {
             bucket.left -= wanted;
         }
         enough
+    }
+
+    /// Gives back what was taken for samples that were not stored.
+    pub(super) fn give_back(&self, device: &DeviceId, samples: usize) {
+        if let Some(bucket) = self.buckets.lock().get_mut(device) {
+            let given = f64::from(u32::try_from(samples).unwrap_or(u32::MAX));
+            bucket.left = (bucket.left + given).min(self.samples_per_day);
+        }
     }
 
     fn filled(&self, bucket: Bucket, now: Instant) -> f64 {
@@ -87,7 +96,17 @@ mod tests {
         assert!(budget.take(&one, 499));
         assert!(!budget.take(&one, 499));
         tokio::time::advance(Duration::from_secs(48 * 60 * 60)).await;
-        assert!(!budget.take(&one, 1001));
-        assert!(budget.take(&one, 1000), "never more than a day's");
+        assert!(budget.take(&one, 1000), "a day's");
+        assert!(!budget.take(&one, 1), "and never more");
+        budget.give_back(&one, 10);
+        assert!(budget.take(&one, 10));
+        assert!(!budget.take(&one, 1));
+        tokio::time::advance(Duration::from_secs(48 * 60 * 60)).await;
+        assert!(
+            budget.take(&one, 1500),
+            "one message may be larger than a day's amount"
+        );
+        tokio::time::advance(Duration::from_secs(6 * 60 * 60)).await;
+        assert!(!budget.take(&one, 1), "which is paid off first");
     }
 }

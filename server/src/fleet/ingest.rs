@@ -95,7 +95,8 @@ impl Handler for Fleet {
         if self.0.disk.room() != Room::Enough {
             return Err(HandlerError::Quota("the server's disk is nearly full"));
         }
-        if !self.0.budget.take(device, batch.message.0.len()) {
+        let count = batch.message.0.len();
+        if !self.0.budget.take(device, count) {
             return Err(HandlerError::Quota(
                 "the device has used up its samples of the day",
             ));
@@ -105,7 +106,7 @@ impl Handler for Fleet {
         let watched = self.0.events.is_watched().then(|| series(&samples));
         let position = check_position(&batch)?;
         let id = device.clone();
-        let dropped = self
+        let written = self
             .0
             .store
             .write(move |tx| {
@@ -115,7 +116,12 @@ impl Handler for Fleet {
                 }
                 Ok(Some(tx.insert_samples(now_ms, id, &samples, refused)?))
             })
-            .await?;
+            .await;
+        if !matches!(written, Ok(Some(_))) {
+            // A repeat, or not stored.
+            self.0.budget.give_back(device, count);
+        }
+        let dropped = written?;
         self.0.live.seen(device, now_ms);
         match dropped {
             None => return Ok(()),

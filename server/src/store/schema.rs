@@ -62,7 +62,7 @@ mod tests {
         (
             "audit",
             "operators; strangers with failed logins",
-            "operators; 65 failed logins in 10 minutes",
+            "operators; failed logins: 65 in 10 minutes, 90 days",
         ),
         (
             "readmissions",
