@@ -68,7 +68,8 @@ impl Default for Limits {
             idle: Duration::from_secs(60),
             body_grace: Duration::from_secs(30),
             body_rate: 1024,
-            stall: Duration::from_secs(120),
+            // The kernel lets more be written when a third of its buffer is free, which may be a megabyte: 2 kB/s have to pass.
+            stall: Duration::from_secs(600),
             check: Duration::from_secs(1),
         }
     }
