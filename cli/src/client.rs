@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use homeport_api::Problem;
+use homeport_api::{Health, Problem};
 use serde::{Serialize, de::DeserializeOwned};
 use ureq::{
     AsSendBody, Body, SendBody,
@@ -82,6 +82,20 @@ impl Client {
     /// Fetches something.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.read(self.send(Method::GET, path, ())?)
+    }
+
+    /// Whether the server is up and takes all that it should. One that does not answers 503, and says why.
+    pub(crate) fn health(&self) -> Result<Health> {
+        let mut response = self.exchange(self.request(Method::GET, "/api/v1/health").body(()))?;
+        let status = response.status();
+        if status.is_success() {
+            return self.read(response);
+        }
+        let body = read_problem(&mut response);
+        serde_json::from_slice(&body).map_err(|_| {
+            let problem = parse_problem(status.as_u16(), status.canonical_reason(), &body);
+            Error::Problem(Box::new(problem))
+        })
     }
 
     /// Sends something and takes the answer.
@@ -176,12 +190,19 @@ impl Client {
         &self,
         request: std::result::Result<Request<B>, ureq::http::Error>,
     ) -> Result<Response<Body>> {
-        let request = request.map_err(|e| Error::Usage(format!("this cannot be sent to the server: {e}")))?;
-        let response = self.agent.run(request).map_err(|e| self.failure(e))?;
+        let response = self.exchange(request)?;
         if response.status().is_success() {
             return Ok(response);
         }
         Err(Error::Problem(Box::new(problem(response))))
+    }
+
+    fn exchange<B: AsSendBody>(
+        &self,
+        request: std::result::Result<Request<B>, ureq::http::Error>,
+    ) -> Result<Response<Body>> {
+        let request = request.map_err(|e| Error::Usage(format!("this cannot be sent to the server: {e}")))?;
+        self.agent.run(request).map_err(|e| self.failure(e))
     }
 
     fn read<T: DeserializeOwned>(&self, mut response: Response<Body>) -> Result<T> {
@@ -237,13 +258,13 @@ pub(crate) fn encode(text: &str) -> String {
 
 fn problem(mut response: Response<Body>) -> Problem {
     let status = response.status();
-    let body = response
-        .body_mut()
-        .with_config()
-        .limit(MAX_PROBLEM)
-        .read_to_vec()
-        .unwrap_or_default();
+    let body = read_problem(&mut response);
     parse_problem(status.as_u16(), status.canonical_reason(), &body)
+}
+
+fn read_problem(response: &mut Response<Body>) -> Vec<u8> {
+    let body = response.body_mut().with_config().limit(MAX_PROBLEM);
+    body.read_to_vec().unwrap_or_default()
 }
 
 /// A proxy's or an older server's answer is not a problem document.

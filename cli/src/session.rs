@@ -40,7 +40,10 @@ pub(crate) fn login(login: args::Login, output: Output) -> Result<()> {
     };
     let client = Client::new(url.clone(), &roots, None);
     // An address that cannot be used is said before the password is asked for.
-    client.get::<Health>("/api/v1/health")?;
+    let health = client.health()?;
+    if let Some(trouble) = trouble(&health) {
+        output.note(trouble);
+    }
     let password = ask::password(
         &format!("Password of {} at {url}: ", login.user),
         login.password_file.as_deref(),
@@ -97,21 +100,37 @@ pub(crate) fn logout(output: Output) -> Result<()> {
     Ok(())
 }
 
+/// What keeps the server from taking all that it should, and what to do.
+fn trouble(health: &Health) -> Option<&'static str> {
+    match health.status.as_str() {
+        "ok" => None,
+        "disk-low" => {
+            Some("the server's disk is nearly full, telemetry waits on the devices: free some space on it")
+        }
+        "disk-full" => {
+            Some("the server's disk is full, devices keep what they have to say: free some space on it soon")
+        }
+        _ => Some("the server cannot write its database: its log says why"),
+    }
+}
+
 /// `homeport whoami`
 pub(crate) fn whoami(output: Output) -> Result<()> {
     let client = StoredLogin::client()?;
     let user: User = client.get(SESSION)?;
-    let health: Health = client.get("/api/v1/health")?;
+    let health = client.health()?;
     if output.json {
         return output.json(&json!({
             "url": client.url().to_string(),
             "user": user,
             "server_version": health.version,
+            "server_status": health.status,
         }));
     }
     output.pairs(&[
         ("user", user.name),
         ("server", client.url().to_string()),
+        ("trouble", trouble(&health).unwrap_or_default().to_owned()),
         ("server version", health.version),
     ])
 }

@@ -165,6 +165,13 @@ fn a_login_is_kept_private_and_used() {
     }
     let me = home.ok(&["whoami"]);
     assert!(me.contains("admin") && me.contains("9.9"), "{me}");
+    double.state().full = true;
+    let full = home.ok(&["whoami"]);
+    assert!(
+        full.contains("disk is full"),
+        "a server in trouble can be used: {full}"
+    );
+    double.state().full = false;
     let me: Value = serde_json::from_str(&home.ok(&["whoami", "--json"])).unwrap();
     assert_eq!(me["user"]["name"], "admin");
 

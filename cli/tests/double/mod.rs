@@ -53,6 +53,8 @@ pub(crate) struct State {
     pub(crate) uploads: Vec<Vec<u8>>,
     /// Bodies of other requests, with their path.
     pub(crate) bodies: Vec<(String, String)>,
+    /// Its disk is full.
+    pub(crate) full: bool,
     /// Connections that came while it was down.
     pub(crate) refused: usize,
     subscribers: Vec<Sender<String>>,
@@ -249,6 +251,10 @@ impl Shared {
             name: "admin".to_owned(),
         };
         match (request.method.as_str(), path.as_slice()) {
+            ("GET", ["health"]) if state.full => Answer {
+                status: 503,
+                ..ok(&json!({ "status": "disk-full", "version": "9.9" }))
+            },
             ("GET", ["health"]) => ok(&json!({ "status": "ok", "version": "9.9" })),
             ("POST", ["session"]) => {
                 let login: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
