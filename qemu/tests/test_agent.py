@@ -33,7 +33,7 @@ class Builds(unittest.TestCase):
         for patch in [
             mock.patch.dict(os.environ, {"XDG_CACHE_HOME": folder.name}),
             mock.patch.object(toolbox, "REPOSITORY", self.repository),
-            mock.patch.object(toolbox, "ensure", lambda: Path(folder.name) / "root"),
+            mock.patch.object(toolbox, "ensure", lambda _: Path(folder.name) / "root"),
             mock.patch.object(agent, "_cargo", self.cargo),
             mock.patch.object(agent, "_forget", lambda *_: None),
         ]:
