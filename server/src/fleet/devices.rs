@@ -180,3 +180,26 @@ fn shut_out(tx: &Tx, effects: &mut Effects, now_ms: i64, id: &str) -> Result<Dev
     effects.push(Effect::Disconnect(device.clone()));
     Ok(device)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_people_can_see() {
+        for name in ["gate 7", "Überwachung 監視", "x"] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for (name, why) in [
+            ("a\u{1b}[2Jb", "U+001B"),
+            ("a\u{9b}b", "U+009B"),
+            ("a\u{202e}b", "U+202E"),
+            ("a\u{200b}b", "U+200B"),
+            ("", "1 to 128"),
+            (" a", "1 to 128"),
+        ] {
+            let refusal = check_name(name).unwrap_err().to_string();
+            assert!(refusal.contains(why), "{name:?}: {refusal}");
+        }
+    }
+}
