@@ -120,12 +120,18 @@ fn images(ini: &Ini) -> Result<Vec<BundleImage>, ManifestError> {
     let mut images = Vec::new();
     for (section, class) in sections {
         let adaptive = optional(ini, section, "adaptive")?;
-        let size = optional(ini, section, "size")?;
+        // Not there for images that only run a hook, and for empty file systems.
+        let filename = optional(ini, section, "filename")?;
+        let hooks = optional(ini, section, "hooks")?;
+        // As RAUC has it: before 1.5 it wrote none for an empty file that an install hook goes with.
+        let size = if filename.is_empty() || hooks.split(';').any(|hook| hook.trim() == "install") {
+            optional(ini, section, "size")?
+        } else {
+            required(ini, section, "size")?
+        };
         images.push(BundleImage {
             slot_class: class.to_owned(),
-            // Not there for images that only run a hook.
-            filename: optional(ini, section, "filename")?,
-            // RAUC writes none for an image without a file.
+            filename,
             size: if size.is_empty() {
                 0
             } else {
@@ -208,6 +214,16 @@ mod tests {
                 .unwrap();
             assert_eq!((&*added.filename, added.size), ("", 0), "{image}");
         }
+    }
+
+    #[test]
+    fn an_image_with_a_file_needs_a_size_unless_a_hook_installs_it() {
+        let with = |image: &str| {
+            Manifest::parse(format!("{MANIFEST}\n[image.data]\nfilename=data.img\n{image}").as_bytes())
+        };
+        assert!(with("").is_err());
+        assert!(with("hooks=post-install;\n").is_err());
+        assert!(with("hooks=post-install;install;\n").is_ok());
     }
 
     #[test]

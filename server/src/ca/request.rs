@@ -19,7 +19,9 @@ pub enum RequestError {
     #[error("the certificate request is longer than {MAX_REQUEST} bytes")]
     TooLarge,
     /// Not a PKCS#10 request.
-    #[error("the body is not a PKCS#10 certificate request (RFC 2986)")]
+    #[error(
+        "the body is not a PKCS#10 certificate request (RFC 2986): send it in base64 of DER or as PEM, as `openssl req -new` writes it"
+    )]
     Malformed,
     /// Not signed with the key that it is for.
     #[error("the certificate request is not signed with its own key")]
