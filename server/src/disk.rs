@@ -93,11 +93,12 @@ impl Disk {
         let mut next = tokio::time::interval(INTERVAL);
         next.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
+            // A probe that fails wakes this up as well: only a tick makes the next one, or a broken disk would keep a core busy.
+            let may_probe = tokio::select! {
                 () = shutdown.cancelled() => return,
-                _ = next.tick() => {}
-                () = store.failed() => {}
-            }
+                _ = next.tick() => true,
+                () = store.failed() => false,
+            };
             // What the database holds free inside itself is room for it.
             let reusable = store.read(Tx::reusable_bytes).await.unwrap_or(0);
             let disk = self.clone();
@@ -105,7 +106,7 @@ impl Disk {
                 Ok(Ok(())) | Err(_) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "cannot tell how much room the disk has"),
             }
-            if store.is_failing() {
+            if may_probe && store.is_failing() {
                 let _ = store.write(Tx::probe).await;
             }
         }
