@@ -38,6 +38,7 @@ mod device;
 mod event;
 mod pairing;
 mod session;
+pub mod text;
 
 pub use self::{
     audit::AuditEntry,

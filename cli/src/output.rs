@@ -7,6 +7,7 @@ use std::{
 };
 
 use console::{Style, measure_text_width};
+use homeport_api::text::is_hidden;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -245,13 +246,6 @@ fn escape_json(text: &str) -> String {
         }
     }
     escaped
-}
-
-/// Controls, and characters that are invisible or change the direction of text.
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A cell without colour.

@@ -1,13 +1,7 @@
 //! The rule for text at the server's edge: what a person cannot see, or a terminal obeys, is no part of a name.
 
+use homeport_api::text::is_hidden;
 use homeport_protocol::limits;
-
-/// Whether a character is a control, changes the direction of text, separates lines or is otherwise invisible.
-pub(crate) fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
 
 /// What a device told, as it is stored: line breaks become spaces, the rest is cleaned, and cut to the longest that a message may carry.
 pub(crate) fn told(text: &str) -> String {

@@ -20,7 +20,7 @@ const AUDIT_PAGE: u32 = 200;
 
 /// A name that people can read and tell apart.
 pub(super) fn check_name(name: &str) -> Result<(), FleetError> {
-    if let Some(hidden) = name.chars().find(|c| crate::text::is_hidden(*c)) {
+    if let Some(hidden) = name.chars().find(|c| homeport_api::text::is_hidden(*c)) {
         return Err(FleetError::Invalid(format!(
             "a device's name cannot have the invisible character U+{:04X}: leave it out",
             u32::from(hidden)

@@ -53,7 +53,7 @@ impl FailedLogins {
     pub(super) fn note(&self, network: IpAddr, user: &str) -> Noted {
         let user: String = user
             .chars()
-            .filter(|character| !crate::text::is_hidden(*character))
+            .filter(|character| !homeport_api::text::is_hidden(*character))
             .take(MAX_NAME)
             .collect();
         let mut window = self.0.lock();
