@@ -25,7 +25,7 @@ demo *args: (setup "build")
     for ((i = 1; i < $#; i++)); do
         if [ "${!i}" = --board ]; then next=$((i + 1)) board=${!next}; fi
     done
-    # The mirror is waited for while the compiler works.
+    # Beside the server, the agent is compiled, and the mirror is waited for.
     qemu/build supplies --board "$board" >/dev/null &
     supplies=$!
     trap 'kill $supplies 2>/dev/null || true' EXIT
