@@ -1,5 +1,7 @@
 //! Deployments, and the updates that devices go through.
 
+use std::collections::BTreeMap;
+
 use homeport_protocol::{DeploymentState, FailureCode};
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +26,7 @@ pub enum Target {
     Group(String),
 }
 
-/// A deployment and how far each device is.
+/// A deployment and how far its devices are, all in all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Deployment {
@@ -36,14 +38,18 @@ pub struct Deployment {
     pub version: String,
     /// Who was meant.
     pub target: Target,
+    /// Name of the device, for a deployment to one that is still there.
+    pub device_name: Option<String>,
     /// When it was made.
     pub created_ms: i64,
     /// Who made it.
     pub created_by: String,
     /// Whether every device is in a final state.
     pub finished: bool,
-    /// Each device.
-    pub devices: Vec<DeviceProgress>,
+    /// How many devices are in each state, by its name; states without devices are left out.
+    pub states: BTreeMap<String, u64>,
+    /// When a device entered a state last; when it was made, without devices.
+    pub updated_ms: i64,
 }
 
 /// One device of a deployment.
@@ -59,10 +65,12 @@ pub struct DeviceProgress {
     pub update: DeviceUpdate,
 }
 
-/// One update on one device.
+/// One update on one device. The states that it went through are an [`UpdateHistory`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeviceUpdate {
+    /// Number, among all updates of all devices.
+    pub id: u64,
     /// Where it came from.
     pub origin: UpdateOrigin,
     /// Number of the deployment; absent for updates that did not come through Homeport.
@@ -73,8 +81,17 @@ pub struct DeviceUpdate {
     /// `failed`, `cancelled`.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub state: DeploymentState,
+    /// The state before this one: where it was when it failed, for example.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub previous: Option<DeploymentState>,
+    /// How many states it has entered.
+    pub steps: u64,
     /// Why, for the states that have a reason.
     pub reason: Option<Why>,
+    /// Version that ran when it entered the state, as far as the device said.
+    pub running_version: String,
+    /// Slot that ran then.
+    pub running_slot: String,
     /// Of the present state, 0 to 100.
     pub percent: u8,
     /// What the device's update backend is doing, in its own words.
@@ -87,7 +104,16 @@ pub struct DeviceUpdate {
     pub started_ms: i64,
     /// When it changed last.
     pub updated_ms: i64,
-    /// Every state it went through, oldest first.
+}
+
+/// An update with every state that it went through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UpdateHistory {
+    /// How it is now.
+    #[serde(flatten)]
+    pub update: DeviceUpdate,
+    /// Every state that it went through, oldest first: the first 255, and the final one.
     pub history: Vec<StateChange>,
 }
 

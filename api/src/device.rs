@@ -93,8 +93,8 @@ pub struct NewGroup {
 pub struct Group {
     /// Name.
     pub name: String,
-    /// Ids of its devices.
-    pub devices: Vec<String>,
+    /// How many devices are in it. `GET /api/v1/devices?group=` tells which.
+    pub devices: u64,
 }
 
 /// Samples of one telemetry series, oldest first.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bundle, Device, DeviceProgress, Series};
+use crate::{Bundle, Deployment, Device, DeviceProgress, Series};
 
 /// Something that just happened. A client that missed events (`resync`) fetches what it shows again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,11 @@ pub enum Event {
     DeviceRemoved {
         /// Which.
         id: String,
+    },
+    /// A deployment was made, or its cancellation was asked for. Its devices are told of one by one, or by a `resync` if they are many.
+    Deployment {
+        /// How it is now.
+        deployment: Box<Deployment>,
     },
     /// An update on a device moved.
     Update {

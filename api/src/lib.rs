@@ -4,29 +4,33 @@
 //! fields are ignored by clients; every error is a [`Problem`] (RFC 9457). A client authenticates with
 //! `Authorization: Bearer <token>`, the token from [`Session`]; the web page with the cookie of the same name.
 //!
+//! Lists are a [`Page`]: `?limit=` says how many items (50, at most 200), `?after=` continues with what `next` of the page before said.
+//!
 //! | method and path | in | out |
 //! |---|---|---|
 //! | `GET /api/v1/health` (no login) | | [`Health`] |
 //! | `POST /api/v1/session` (no login) | [`Login`] | [`Session`] |
 //! | `GET`, `DELETE /api/v1/session` | | [`User`], 204 |
 //! | `PUT /api/v1/session/password` | [`PasswordChange`] | 204 |
-//! | `POST`, `GET /api/v1/pairing-tokens` | [`NewPairingToken`] | [`CreatedPairingToken`], `[`[`PairingTokenInfo`]`]` |
+//! | `POST`, `GET /api/v1/pairing-tokens` | [`NewPairingToken`] | [`CreatedPairingToken`], [`Page`]`<`[`PairingTokenInfo`]`>` |
 //! | `DELETE /api/v1/pairing-tokens/{id}` | | 204 |
-//! | `GET /api/v1/devices` | `?group=` | `[`[`Device`]`]` |
+//! | `GET /api/v1/devices` | `?group=`, or `?find=` | [`Page`]`<`[`Device`]`>` |
 //! | `GET`, `PATCH`, `DELETE /api/v1/devices/{id}` | [`DevicePatch`] | [`Device`], [`Device`], 204 |
 //! | `POST /api/v1/devices/{id}/revoke` | | [`Device`] |
 //! | `GET /api/v1/devices/{id}/telemetry` | `?name=&from_ms=&to_ms=&points=` | `[`[`Series`]`]` |
-//! | `GET /api/v1/devices/{id}/updates` | | `[`[`DeviceUpdate`]`]` |
-//! | `GET`, `POST /api/v1/groups` | [`NewGroup`] | `[`[`Group`]`]`, [`Group`] |
+//! | `GET /api/v1/devices/{id}/updates` | | [`Page`]`<`[`DeviceUpdate`]`>` |
+//! | `GET /api/v1/devices/{id}/updates/{update}` | | [`UpdateHistory`] |
+//! | `GET`, `POST /api/v1/groups` | [`NewGroup`] | [`Page`]`<`[`Group`]`>`, [`Group`] |
 //! | `GET`, `DELETE /api/v1/groups/{name}` | | [`Group`], 204 |
 //! | `PUT`, `DELETE /api/v1/groups/{name}/devices/{id}` | | 204 |
-//! | `GET`, `POST /api/v1/bundles` | the file's bytes, `Content-Length`, optional `?sha256=` | `[`[`Bundle`]`]`, [`Bundle`] |
+//! | `GET`, `POST /api/v1/bundles` | the file's bytes, `Content-Length`, optional `?sha256=` | [`Page`]`<`[`Bundle`]`>`, [`Bundle`] |
 //! | `GET`, `DELETE /api/v1/bundles/{id}` | `?force=true` deletes what a deployment still needs | [`Bundle`], 204 |
-//! | `GET`, `POST /api/v1/deployments` | [`NewDeployment`] | `[`[`Deployment`]`]`, [`Deployment`] |
+//! | `GET`, `POST /api/v1/deployments` | [`NewDeployment`] | [`Page`]`<`[`Deployment`]`>`, [`Deployment`] |
 //! | `GET /api/v1/deployments/{id}` | | [`Deployment`] |
+//! | `GET /api/v1/deployments/{id}/devices` | `?state=` | [`Page`]`<`[`DeviceProgress`]`>` |
 //! | `POST /api/v1/deployments/{id}/cancel` | | [`Deployment`] |
 //! | `GET /api/v1/events` | | server-sent events, each `data:` an [`Event`] |
-//! | `GET /api/v1/audit` | `?before=` | `[`[`AuditEntry`]`]` |
+//! | `GET /api/v1/audit` | | [`Page`]`<`[`AuditEntry`]`>` |
 //! | `GET /api/v1/openapi.json` (no login) | | the OpenAPI 3.1 document |
 
 #![forbid(unsafe_code)]
@@ -36,6 +40,7 @@ mod bundle;
 mod deployment;
 mod device;
 mod event;
+mod page;
 mod pairing;
 mod session;
 pub mod text;
@@ -44,10 +49,12 @@ pub use self::{
     audit::AuditEntry,
     bundle::{Bundle, BundleImage},
     deployment::{
-        Deployment, DeviceProgress, DeviceUpdate, NewDeployment, StateChange, Target, UpdateOrigin, Why,
+        Deployment, DeviceProgress, DeviceUpdate, NewDeployment, StateChange, Target, UpdateHistory,
+        UpdateOrigin, Why,
     },
     device::{Device, DevicePatch, DeviceSlot, Group, NewGroup, Point, Series},
     event::Event,
+    page::Page,
     pairing::{CreatedPairingToken, NewPairingToken, PairingTokenInfo},
     session::{Health, Login, PasswordChange, Problem, Session, User},
 };

@@ -74,7 +74,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "deployments")]
     Deployment(Deployment),
     /// Show who did what, newest first.
-    Audit(Audit),
+    Audit(Newest),
     /// Follow what happens, as it happens, until interrupted.
     ///
     /// With --json one event of the REST API a line. After a lost connection `{"type":"resync"}` says that events may be missing.
@@ -309,7 +309,7 @@ A bundle with a `/` in it or ending in .raucb is a file, which is uploaded first
 With --watch the exit code is 0 only when every device runs the new version, is healthy and has confirmed it \
 (`verified`); 1 otherwise, with each device's reason. Watching goes on through restarts of the server and lost \
 connections. With --watch --json every change is one line on stdout: an object with device, device_name, state, \
-percent, reason and history.
+previous, percent and reason.
 
 Examples:
   homeport deploy 1.4.0 --device gate-7 --watch
@@ -350,13 +350,15 @@ pub(crate) struct WatchLimit {
 pub(crate) struct Deployment {
     #[command(subcommand)]
     pub(crate) command: Option<DeploymentCommand>,
+    #[command(flatten)]
+    pub(crate) list: Newest,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeploymentCommand {
     /// List deployments, newest first.
-    List,
-    /// Show each device of a deployment and what it went through.
+    List(Newest),
+    /// Show each device of a deployment. If there are at most 20, also what each went through.
     Show {
         /// Number of the deployment.
         id: u64,
@@ -376,10 +378,10 @@ pub(crate) enum DeploymentCommand {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Audit {
-    /// Only entries before the one with this number: for the next page.
-    #[arg(long, value_name = "ID")]
-    pub(crate) before: Option<u64>,
+pub(crate) struct Newest {
+    /// How many of the newest to list.
+    #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
 }
 
 const COMPLETIONS_HELP: &str = "\

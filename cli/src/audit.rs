@@ -11,12 +11,8 @@ use crate::{
 };
 
 /// `homeport audit`
-pub(crate) fn run(audit: &args::Audit, output: Output) -> Result<()> {
-    let page = audit
-        .before
-        .map(|before| format!("?before={before}"))
-        .unwrap_or_default();
-    let entries: Vec<AuditEntry> = StoredLogin::client()?.get(&format!("/api/v1/audit{page}"))?;
+pub(crate) fn run(wanted: &args::Newest, output: Output) -> Result<()> {
+    let (entries, more) = StoredLogin::client()?.first::<AuditEntry>("/api/v1/audit", wanted.limit)?;
     if output.json {
         return output.json(&entries);
     }
@@ -31,5 +27,7 @@ pub(crate) fn run(audit: &args::Audit, output: Output) -> Result<()> {
             cell(entry.detail),
         ]);
     }
-    output.table(&table, "No entries.")
+    output.table(&table, "No entries.")?;
+    output.note_more(more);
+    Ok(())
 }

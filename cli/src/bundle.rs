@@ -29,7 +29,7 @@ pub(crate) fn run(command: Option<BundleCommand>, output: Output) -> Result<()> 
     let client = StoredLogin::client()?;
     match command.unwrap_or(BundleCommand::List) {
         BundleCommand::Upload { file } => show(&upload(&client, &file, output)?, output),
-        BundleCommand::List => list(&client.get::<Vec<_>>(BUNDLES)?, output),
+        BundleCommand::List => list(&client.list::<Bundle>(BUNDLES)?, output),
         BundleCommand::Show { bundle } => show(&find::bundle(&client, &bundle)?, output),
         BundleCommand::Delete { bundle, force } => {
             let bundle = find::bundle(&client, &bundle)?;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use homeport_api::{Health, Problem};
+use homeport_api::{Health, Page, Problem};
 use serde::{Serialize, de::DeserializeOwned};
 use ureq::{
     AsSendBody, Body, SendBody,
@@ -82,6 +82,30 @@ impl Client {
     /// Fetches something.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.read(self.send(Method::GET, path, ())?)
+    }
+
+    /// A whole list.
+    pub(crate) fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>> {
+        self.first(path, u32::MAX).map(|(items, _)| items)
+    }
+
+    /// The first items of a list, at most `most`, and whether there are more. They are fetched page by page.
+    pub(crate) fn first<T: DeserializeOwned>(&self, path: &str, most: u32) -> Result<(Vec<T>, bool)> {
+        let mut items: Vec<T> = Vec::new();
+        let mut next: Option<String> = None;
+        loop {
+            let left = most.saturating_sub(u32::try_from(items.len()).unwrap_or(u32::MAX));
+            let mut page_path = with_query(path, &format!("limit={}", left.min(Page::<T>::MOST)));
+            if let Some(next) = &next {
+                page_path = with_query(&page_path, &format!("after={}", encode(next)));
+            }
+            let mut page: Page<T> = self.get(&page_path)?;
+            items.append(&mut page.items);
+            if page.next.is_none() || items.len() >= most as usize {
+                return Ok((items, page.next.is_some()));
+            }
+            next = page.next;
+        }
     }
 
     /// Whether the server is up and takes all that it should. One that does not answers 503, and says why.
@@ -254,6 +278,11 @@ pub(crate) fn encode(text: &str) -> String {
         }
     }
     encoded
+}
+
+fn with_query(path: &str, parameter: &str) -> String {
+    let separator = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{separator}{parameter}")
 }
 
 fn problem(mut response: Response<Body>) -> Problem {

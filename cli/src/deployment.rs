@@ -1,12 +1,13 @@
 //! Deployments.
 
-use homeport_api::{Deployment, NewDeployment, Target};
+use homeport_api::{Deployment, DeviceProgress, NewDeployment, StateChange, Target, UpdateHistory};
 use homeport_protocol::DeploymentState;
+use serde::Serialize;
 
 use crate::{
     args::{self, DeploymentCommand},
     bundle,
-    client::Client,
+    client::{Client, encode},
     error::Result,
     find, human,
     output::{Output, Table, Tone, cell, clean},
@@ -16,6 +17,25 @@ use crate::{
 
 const DEPLOYMENTS: &str = "/api/v1/deployments";
 const BUNDLE_SUFFIX: &str = ".raucb";
+
+/// Devices of a deployment that are shown with what they went through.
+const WITH_HISTORY: usize = 20;
+
+/// A deployment with its devices.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    deployment: Deployment,
+    devices: Vec<ShownDevice>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownDevice {
+    #[serde(flatten)]
+    progress: DeviceProgress,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<Vec<StateChange>>,
+}
 
 /// `homeport deploy`
 pub(crate) fn deploy(deploy: args::Deploy, output: Output) -> Result<()> {
@@ -55,18 +75,21 @@ pub(crate) fn deploy(deploy: args::Deploy, output: Output) -> Result<()> {
 }
 
 /// `homeport deployment`
-pub(crate) fn run(command: Option<DeploymentCommand>, output: Output) -> Result<()> {
+pub(crate) fn run(wanted: args::Deployment, output: Output) -> Result<()> {
     let client = StoredLogin::client()?;
-    match command.unwrap_or(DeploymentCommand::List) {
-        DeploymentCommand::List => list(&client.get::<Vec<_>>(DEPLOYMENTS)?, output),
-        DeploymentCommand::Show { id } => show(&fetch(&client, id)?, output),
+    match wanted.command.unwrap_or(DeploymentCommand::List(wanted.list)) {
+        DeploymentCommand::List(newest) => {
+            let (deployments, more) = client.first(DEPLOYMENTS, newest.limit)?;
+            list(&deployments, output)?;
+            output.note_more(more);
+            Ok(())
+        }
+        DeploymentCommand::Show { id } => show(&with_devices(&client, fetch(&client, id)?)?, output),
         DeploymentCommand::Cancel { id } => {
             let deployment: Deployment = client.post_empty(&format!("{DEPLOYMENTS}/{id}/cancel"))?;
-            if output.json {
-                return output.json(&deployment);
-            }
-            show(&deployment, output)?;
-            if !deployment.finished {
+            let finished = deployment.finished;
+            show(&with_devices(&client, deployment)?, output)?;
+            if !finished {
                 output.note("Devices that have written the update already go on: see their state above.");
             }
             Ok(())
@@ -80,15 +103,39 @@ pub(crate) fn fetch(client: &Client, id: u64) -> Result<Deployment> {
     client.get(&format!("{DEPLOYMENTS}/{id}"))
 }
 
+/// Its devices.
+pub(crate) fn devices(client: &Client, id: u64) -> Result<Vec<DeviceProgress>> {
+    client.list(&format!("{DEPLOYMENTS}/{id}/devices"))
+}
+
+/// What a device went through.
+pub(crate) fn history(client: &Client, device: &DeviceProgress) -> Result<Vec<StateChange>> {
+    let path = format!(
+        "/api/v1/devices/{}/updates/{}",
+        encode(&device.device),
+        device.update.id
+    );
+    Ok(client.get::<UpdateHistory>(&path)?.history)
+}
+
+fn with_devices(client: &Client, deployment: Deployment) -> Result<Shown> {
+    let devices = devices(client, deployment.id)?;
+    let few = devices.len() <= WITH_HISTORY;
+    let devices = devices.into_iter().map(|progress| {
+        let history = few.then(|| history(client, &progress)).transpose()?;
+        Ok(ShownDevice { progress, history })
+    });
+    Ok(Shown {
+        devices: devices.collect::<Result<_>>()?,
+        deployment,
+    })
+}
+
 /// Who a deployment is for.
 pub(crate) fn whom(deployment: &Deployment) -> String {
     match &deployment.target {
-        Target::Device(id) => deployment
-            .devices
-            .iter()
-            .find(|device| device.device == *id)
-            .map_or_else(|| id.clone(), |device| device.device_name.clone()),
-        Target::Group(name) => match deployment.devices.len() {
+        Target::Device(id) => deployment.device_name.clone().unwrap_or_else(|| id.clone()),
+        Target::Group(name) => match deployment.states.values().sum::<u64>() {
             1 => format!("group {name} (1 device)"),
             count => format!("group {name} ({count} devices)"),
         },
@@ -101,12 +148,9 @@ fn list(deployments: &[Deployment], output: Output) -> Result<()> {
     }
     let mut table = Table::new(&["ID", "VERSION", "TO", "STATE", "VERIFIED", "CREATED", "BY"]);
     for deployment in deployments {
-        let verified = deployment
-            .devices
-            .iter()
-            .filter(|device| device.update.state == DeploymentState::Verified)
-            .count();
-        let all = deployment.devices.len();
+        let verified = deployment.states.get(DeploymentState::Verified.as_str());
+        let verified = verified.copied().unwrap_or_default();
+        let all: u64 = deployment.states.values().sum();
         let state = match (deployment.finished, verified == all) {
             (false, _) => ("running", Tone::Busy),
             (true, true) => ("done", Tone::Good),
@@ -125,10 +169,11 @@ fn list(deployments: &[Deployment], output: Output) -> Result<()> {
     output.table(&table, "No deployments. Make one with `homeport deploy`.")
 }
 
-fn show(deployment: &Deployment, output: Output) -> Result<()> {
+fn show(shown: &Shown, output: Output) -> Result<()> {
     if output.json {
-        return output.json(deployment);
+        return output.json(shown);
     }
+    let Shown { deployment, devices } = shown;
     output.line(format_args!(
         "Deployment {}: {} to {}, made {} by {}",
         deployment.id,
@@ -137,21 +182,23 @@ fn show(deployment: &Deployment, output: Output) -> Result<()> {
         human::relative(Some(deployment.created_ms)),
         clean(&deployment.created_by)
     ))?;
-    for device in &deployment.devices {
-        let update = &device.update;
-        output.line("")?;
+    for ShownDevice { progress, history } in devices {
+        let update = &progress.update;
+        if history.is_some() {
+            output.line("")?;
+        }
         let line = format!(
             "{}  {}  {}",
-            output.paint(&clean(&device.device_name), Tone::Strong),
+            output.paint(&clean(&progress.device_name), Tone::Strong),
             output.paint(&update::state(update), update::tone(update.state)),
             clean(&update::reason(update.reason.as_ref()))
         );
         output.line(line.trim_end())?;
-        for change in &update.history {
+        for change in history.iter().flatten() {
             output.line(format_args!("  {}", clean(&update::change(change))))?;
         }
         let fetched = update::fetched(update);
-        if !fetched.is_empty() {
+        if history.is_some() && !fetched.is_empty() {
             output.line(format_args!("  {fetched}"))?;
         }
     }

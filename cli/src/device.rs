@@ -55,10 +55,7 @@ pub(crate) fn run(device: args::Device, output: Output) -> Result<()> {
         DeviceCommand::Telemetry(wanted) => telemetry::run(&wanted, output),
         DeviceCommand::Updates { device } => {
             let device = find::device(&client, &device)?;
-            updates(
-                &client.get::<Vec<_>>(&format!("{}/updates", path(&device)))?,
-                output,
-            )
+            updates(&client.list(&format!("{}/updates", path(&device)))?, output)
         }
     }
 }
@@ -68,7 +65,7 @@ pub(crate) fn list(client: &Client, group: Option<&str>, output: Output) -> Resu
     let query = group
         .map(|group| format!("?group={}", encode(group)))
         .unwrap_or_default();
-    let devices: Vec<Device> = client.get(&format!("{DEVICES}{query}"))?;
+    let devices: Vec<Device> = client.list(&format!("{DEVICES}{query}"))?;
     if output.json {
         return output.json(&devices);
     }

@@ -6,6 +6,7 @@ use homeport_api::Event;
 
 use crate::{
     client::Client,
+    deployment::whom,
     error::Result,
     human,
     output::{Output, Tone, clean},
@@ -79,6 +80,11 @@ fn show(event: &Event, output: Output) -> Result<()> {
         Event::Device { device } if device.online => (device.name.as_str(), "online".to_owned(), Tone::Good),
         Event::Device { device } => (device.name.as_str(), "offline".to_owned(), Tone::Attention),
         Event::DeviceRemoved { id } => (id.as_str(), "deleted".to_owned(), Tone::Attention),
+        Event::Deployment { deployment } => (
+            deployment.version.as_str(),
+            format!("deployment {} to {}", deployment.id, whom(deployment)),
+            Tone::Plain,
+        ),
         Event::Update { update: device } => {
             let update = &device.update;
             let text = format!(

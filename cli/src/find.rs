@@ -3,7 +3,7 @@
 use homeport_api::{Bundle, Device};
 
 use crate::{
-    client::Client,
+    client::{Client, encode},
     error::{Error, Result},
 };
 
@@ -19,30 +19,37 @@ trait Named {
 
 /// The device with this id, name, or beginning of the id.
 pub(crate) fn device(client: &Client, wanted: &str) -> Result<Device> {
-    let devices: Vec<Device> = client.get("/api/v1/devices")?;
-    one(devices, wanted)
+    let path = format!("/api/v1/devices?find={}", encode(wanted));
+    only(client.list(&path)?, wanted)
 }
 
 /// The bundle with this id, version, or beginning of the id.
 pub(crate) fn bundle(client: &Client, wanted: &str) -> Result<Bundle> {
-    let bundles: Vec<Bundle> = client.get("/api/v1/bundles")?;
-    one(bundles, wanted)
+    only(matching(client.list("/api/v1/bundles")?, wanted), wanted)
 }
 
-fn one<T: Named>(all: Vec<T>, wanted: &str) -> Result<T> {
+/// Those that are meant: by their id, else by their name, else by the beginning of their id.
+fn matching<T: Named>(all: Vec<T>, wanted: &str) -> Vec<T> {
     let by_id = |item: &T| item.id() == wanted;
     let by_name = |item: &T| item.name() == wanted;
     let by_prefix = |item: &T| !wanted.is_empty() && item.id().starts_with(wanted);
     let ways: [&dyn Fn(&T) -> bool; 3] = [&by_id, &by_name, &by_prefix];
-    let Some(matches) = ways.into_iter().find(|matches| all.iter().any(matches)) else {
-        return Err(Error::Failed(format!(
-            "there is no {kind} `{wanted}`; `homeport {kind}s` lists them",
-            kind = T::KIND
-        )));
-    };
-    let mut found: Vec<T> = all.into_iter().filter(matches).collect();
-    if found.len() == 1 {
-        return Ok(found.remove(0));
+    match ways.into_iter().find(|matches| all.iter().any(matches)) {
+        Some(matches) => all.into_iter().filter(matches).collect(),
+        None => Vec::new(),
+    }
+}
+
+fn only<T: Named>(mut found: Vec<T>, wanted: &str) -> Result<T> {
+    match found.len() {
+        0 => {
+            return Err(Error::Failed(format!(
+                "there is no {kind} `{wanted}`; `homeport {kind}s` lists them",
+                kind = T::KIND
+            )));
+        }
+        1 => return Ok(found.remove(0)),
+        _ => {}
     }
     let mut candidates: Vec<String> = found
         .iter()
@@ -105,20 +112,24 @@ mod tests {
         .collect()
     }
 
+    fn one(wanted: &str) -> Result<Device> {
+        only(matching(devices(), wanted), wanted)
+    }
+
     #[test]
     fn an_id_goes_before_a_name_before_a_prefix() {
-        assert_eq!(one(devices(), "abc1").unwrap().id, "abc1");
-        assert_eq!(one(devices(), "pump").unwrap().id, "abc2");
-        assert_eq!(one(devices(), "abc2").unwrap().id, "abc2");
-        assert_eq!(one(devices(), "b").unwrap().id, "b");
+        assert_eq!(one("abc1").unwrap().id, "abc1");
+        assert_eq!(one("pump").unwrap().id, "abc2");
+        assert_eq!(one("abc2").unwrap().id, "abc2");
+        assert_eq!(one("b").unwrap().id, "b");
     }
 
     #[test]
     fn what_could_be_several_is_refused_and_named() {
-        let error = one(devices(), "abc").unwrap_err().to_string();
+        let error = one("abc").unwrap_err().to_string();
         assert!(error.contains("abc1") && error.contains("abc2"), "{error}");
-        assert!(one(devices(), "twin").is_err());
-        assert!(one(devices(), "nope").is_err());
-        assert!(one(devices(), "").is_err());
+        assert!(one("twin").is_err());
+        assert!(one("nope").is_err());
+        assert!(one("").is_err());
     }
 }

@@ -1,7 +1,5 @@
 //! Groups of devices.
 
-use std::collections::HashMap;
-
 use homeport_api::{Device, Group, NewGroup};
 
 use crate::{
@@ -59,27 +57,13 @@ pub(crate) fn run(command: Option<GroupCommand>, output: Output) -> Result<()> {
 }
 
 fn list(client: &Client, output: Output) -> Result<()> {
-    let groups: Vec<Group> = client.get(GROUPS)?;
+    let groups: Vec<Group> = client.list(GROUPS)?;
     if output.json {
         return output.json(&groups);
     }
-    let devices: Vec<Device> = client.get("/api/v1/devices")?;
-    let names: HashMap<&str, &str> = devices
-        .iter()
-        .map(|device| (device.id.as_str(), device.name.as_str()))
-        .collect();
-    let mut table = Table::new(&["NAME", "SIZE", "DEVICES"]);
+    let mut table = Table::new(&["NAME", "DEVICES"]);
     for group in &groups {
-        let members: Vec<&str> = group
-            .devices
-            .iter()
-            .map(|id| names.get(id.as_str()).copied().unwrap_or(id))
-            .collect();
-        table.row([
-            cell(&group.name),
-            cell(members.len().to_string()),
-            cell(members.join(", ")),
-        ]);
+        table.row([cell(&group.name), cell(group.devices.to_string())]);
     }
     output.table(&table, "No groups. Make one with `homeport group create`.")
 }

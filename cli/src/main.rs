@@ -62,7 +62,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Group(group) => group::run(group.command, output),
         Command::Bundle(bundle) => bundle::run(bundle.command, output),
         Command::Deploy(deploy) => deployment::deploy(deploy, output),
-        Command::Deployment(deployment) => deployment::run(deployment.command, output),
+        Command::Deployment(deployment) => deployment::run(deployment, output),
         Command::Audit(audit) => audit::run(&audit, output),
         Command::Events => events::run(output),
         Command::Completions { shell } => {

@@ -83,6 +83,13 @@ impl Output {
         }
     }
 
+    /// Says how to see the rest of a list, if there is more.
+    pub(crate) fn note_more(self, more: bool) {
+        if more {
+            self.note("There are older ones: --limit lists more.");
+        }
+    }
+
     /// A value over several lines.
     #[expect(
         clippy::unused_self,

@@ -44,7 +44,7 @@ pub(crate) fn run(command: Option<TokenCommand>, output: Output) -> Result<()> {
             Ok(())
         }
         TokenCommand::List => {
-            let tokens: Vec<PairingTokenInfo> = client.get(TOKENS)?;
+            let tokens: Vec<PairingTokenInfo> = client.list(TOKENS)?;
             if output.json {
                 return output.json(&tokens);
             }

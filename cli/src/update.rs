@@ -38,6 +38,17 @@ pub(crate) fn reason(why: Option<&Why>) -> String {
     }
 }
 
+/// The state that it entered last.
+pub(crate) fn present(update: &DeviceUpdate) -> StateChange {
+    StateChange {
+        state: update.state,
+        at_ms: update.updated_ms,
+        running_version: update.running_version.clone(),
+        running_slot: update.running_slot.clone(),
+        reason: update.reason.clone(),
+    }
+}
+
 /// One line about a state that was entered, e.g. `12:03:04  trial  running 1.4.0 from rootfs.1`.
 pub(crate) fn change(change: &StateChange) -> String {
     let mut line = format!("{}  {}", human::clock(change.at_ms), change.state.as_str());
@@ -75,8 +86,37 @@ fn code(code: FailureCode) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use homeport_api::{DeviceProgress, UpdateOrigin};
+
     use super::*;
+
+    /// A device called `name` that went through `states`.
+    pub(crate) fn entered(name: &str, states: &[DeploymentState]) -> DeviceProgress {
+        let mut newest = states.iter().rev().copied();
+        DeviceProgress {
+            device: name.into(),
+            device_name: name.into(),
+            update: DeviceUpdate {
+                id: 1,
+                origin: UpdateOrigin::Deployment,
+                deployment: Some(1),
+                version: "1".into(),
+                state: newest.next().unwrap(),
+                previous: newest.next(),
+                steps: states.len() as u64,
+                reason: None,
+                running_version: String::new(),
+                running_slot: String::new(),
+                percent: 0,
+                message: String::new(),
+                bytes_fetched: 0,
+                bundle_size: 0,
+                started_ms: 0,
+                updated_ms: 0,
+            },
+        }
+    }
 
     #[test]
     fn reasons_are_shown_with_the_codes_of_the_api() {

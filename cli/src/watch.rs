@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use homeport_api::{Deployment, DeviceProgress, Event};
+use homeport_api::{DeviceProgress, Event};
 use homeport_protocol::DeploymentState;
 
 use crate::{
@@ -36,9 +36,10 @@ struct Progress {
 pub(crate) fn run(client: &Client, id: u64, timeout: Option<Duration>, output: Output) -> Result<()> {
     let started = Instant::now();
     let deployment = deployment::fetch(client, id)?;
-    let mut view = View::new(&deployment, output);
+    let devices = deployment::devices(client, id)?;
+    let mut view = View::new(client, &deployment, &devices, output);
     let mut progress = Progress::default();
-    let mut finished = progress.take_all(deployment, &mut view)?;
+    let mut finished = progress.take_all(deployment.finished, devices, &mut view)?;
     if finished {
         view.finish();
         return progress.verdict();
@@ -72,13 +73,13 @@ pub(crate) fn run(client: &Client, id: u64, timeout: Option<Duration>, output: O
         if Instant::now() < ask_at {
             continue;
         }
-        match deployment::fetch(client, id) {
-            Ok(deployment) => {
+        match ask(client, id) {
+            Ok((over, devices)) => {
                 if !reachable {
                     view.note("The server is back.");
                 }
                 reachable = true;
-                finished = progress.take_all(deployment, &mut view)?;
+                finished = progress.take_all(over, devices, &mut view)?;
                 ask_at = Instant::now() + POLL_INTERVAL;
             }
             Err(error) if error.is_passing() => {
@@ -98,16 +99,21 @@ pub(crate) fn run(client: &Client, id: u64, timeout: Option<Duration>, output: O
     progress.verdict()
 }
 
+/// Whether the deployment is over, and its devices. In this order: what is over does not change any more.
+fn ask(client: &Client, id: u64) -> Result<(bool, Vec<DeviceProgress>)> {
+    let over = deployment::fetch(client, id)?.finished;
+    Ok((over, deployment::devices(client, id)?))
+}
+
 // === impl Progress ===
 
 impl Progress {
     /// Takes the server's full answer. True when the deployment is over.
-    fn take_all(&mut self, deployment: Deployment, view: &mut View) -> Result<bool> {
-        let finished = deployment.finished;
-        for device in deployment.devices {
+    fn take_all(&mut self, over: bool, devices: Vec<DeviceProgress>, view: &mut View) -> Result<bool> {
+        for device in devices {
             self.take(device, view)?;
         }
-        Ok(finished && self.is_final())
+        Ok(over && self.is_final())
     }
 
     /// Takes news of one device; what is older than what is known is dropped, as events and answers can overtake each other.
@@ -115,7 +121,7 @@ impl Progress {
         if let Some(known) = self.devices.get(&news.device) {
             let age = |device: &DeviceProgress| {
                 let update = &device.update;
-                (update.history.len(), update.state.is_final(), update.updated_ms)
+                (update.steps, update.state.is_final(), update.updated_ms)
             };
             if *known == news || age(&news) < age(known) {
                 return Ok(());
@@ -203,40 +209,16 @@ fn subscribe(client: &Client, id: u64) -> Receiver<Result<Signal>> {
 
 #[cfg(test)]
 mod tests {
-    use homeport_api::{DeviceUpdate, StateChange, UpdateOrigin, Why};
+    use homeport_api::Why;
     use homeport_protocol::FailureCode;
 
     use super::*;
+    use crate::update::tests::entered;
 
     fn device(name: &str, states: &[DeploymentState], updated_ms: i64) -> DeviceProgress {
-        let history: Vec<StateChange> = states
-            .iter()
-            .map(|state| StateChange {
-                state: *state,
-                at_ms: 0,
-                running_version: String::new(),
-                running_slot: String::new(),
-                reason: None,
-            })
-            .collect();
-        DeviceProgress {
-            device: name.into(),
-            device_name: name.into(),
-            update: DeviceUpdate {
-                origin: UpdateOrigin::Deployment,
-                deployment: Some(1),
-                version: "1".into(),
-                state: *states.last().unwrap(),
-                reason: None,
-                percent: 0,
-                message: String::new(),
-                bytes_fetched: 0,
-                bundle_size: 0,
-                started_ms: 0,
-                updated_ms,
-                history,
-            },
-        }
+        let mut device = entered(name, states);
+        device.update.updated_ms = updated_ms;
+        device
     }
 
     fn take(progress: &mut Progress, news: DeviceProgress) {

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use homeport_api::{Deployment, DeviceProgress};
+use homeport_api::{Deployment, DeviceProgress, StateChange};
 use homeport_protocol::DeploymentState;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::{
-    deployment::whom,
+    client::Client,
+    deployment::{history, whom},
     error::Result,
     human,
     output::{Output, Tone, clean},
@@ -39,6 +40,9 @@ pub(crate) enum View {
     /// For logs: a line for each step.
     Lines {
         output: Output,
+        client: Box<Client>,
+        /// So few devices that also what they went through before is told.
+        few: bool,
         shown: HashMap<String, Shown>,
     },
     /// For people at a terminal.
@@ -56,7 +60,7 @@ pub(crate) enum View {
 /// What was printed of a device.
 #[derive(Debug, Default)]
 pub(crate) struct Shown {
-    changes: usize,
+    steps: u64,
     state: Option<DeploymentState>,
     percent: u8,
 }
@@ -64,7 +68,12 @@ pub(crate) struct Shown {
 // === impl View ===
 
 impl View {
-    pub(crate) fn new(deployment: &Deployment, output: Output) -> Self {
+    pub(crate) fn new(
+        client: &Client,
+        deployment: &Deployment,
+        devices: &[DeviceProgress],
+        output: Output,
+    ) -> Self {
         if output.json {
             return Self::Json(output);
         }
@@ -74,13 +83,16 @@ impl View {
             clean(&deployment.version),
             clean(&whom(deployment))
         ));
-        if !output.bars || deployment.devices.len() > MAX_BARS {
+        let few = devices.len() <= MAX_BARS;
+        if !output.bars || !few {
             return Self::Lines {
                 output,
+                client: Box::new(client.clone()),
+                few,
                 shown: HashMap::new(),
             };
         }
-        let names = deployment.devices.iter().map(|device| &device.device_name);
+        let names = devices.iter().map(|device| &device.device_name);
         Self::Bars {
             output,
             all: MultiProgress::new(),
@@ -93,10 +105,25 @@ impl View {
     pub(crate) fn show(&mut self, device: &DeviceProgress) -> Result<()> {
         match self {
             Self::Json(output) => output.json_line(device),
-            Self::Lines { output, shown } => {
-                let shown = shown.entry(device.device.clone()).or_default();
+            Self::Lines {
+                output,
+                client,
+                few,
+                shown,
+            } => {
+                let shown = shown.entry(device.device.clone()).or_insert_with(|| Shown {
+                    steps: if *few {
+                        0
+                    } else {
+                        device.update.steps.saturating_sub(1)
+                    },
+                    ..Shown::default()
+                });
+                // States can pass between two looks. Where they cannot be asked for, the present one is told at least.
+                let missed = device.update.steps > shown.steps + 1;
+                let changes = missed.then(|| history(client, device).ok()).flatten();
                 shown
-                    .lines(device)
+                    .lines(device, changes.as_deref())
                     .into_iter()
                     .try_for_each(|line| output.line(clean(&line)))
             }
@@ -139,17 +166,20 @@ impl View {
 // === impl Shown ===
 
 impl Shown {
-    /// Lines for what is new: every state it went through, also those between two looks, and the per cents of the present one.
-    fn lines(&mut self, device: &DeviceProgress) -> Vec<String> {
+    /// Lines for what is new: every state that it entered, of which `history` has those between two looks, and the per cents of the
+    /// present one.
+    fn lines(&mut self, device: &DeviceProgress, history: Option<&[StateChange]>) -> Vec<String> {
         let update = &device.update;
         let name = &device.device_name;
-        let mut lines: Vec<String> = update
-            .history
-            .iter()
-            .skip(self.changes)
-            .map(|change| format!("{name}  {}", update::change(change)))
-            .collect();
-        self.changes = self.changes.max(update.history.len());
+        let line = |change: &StateChange| format!("{name}  {}", update::change(change));
+        let known = usize::try_from(self.steps).unwrap_or(usize::MAX);
+        let mut lines: Vec<String> = match history {
+            Some(history) => history.iter().skip(known).map(line).collect(),
+            None if update.steps > self.steps => vec![line(&update::present(update))],
+            None => Vec::new(),
+        };
+        let told = history.map_or(0, |history| history.len() as u64);
+        self.steps = self.steps.max(update.steps).max(told);
         if self.state != Some(update.state) {
             self.state = Some(update.state);
             self.percent = 0;
@@ -207,43 +237,19 @@ fn draw(bar: &ProgressBar, device: &DeviceProgress, output: Output) {
 
 #[cfg(test)]
 mod tests {
-    use homeport_api::{DeviceUpdate, StateChange, UpdateOrigin};
-
     use super::*;
-
-    fn device(states: &[DeploymentState], percent: u8) -> DeviceProgress {
-        let change = |state: &DeploymentState| StateChange {
-            state: *state,
-            at_ms: 0,
-            running_version: String::new(),
-            running_slot: String::new(),
-            reason: None,
-        };
-        DeviceProgress {
-            device: "a".into(),
-            device_name: "gate".into(),
-            update: DeviceUpdate {
-                origin: UpdateOrigin::Deployment,
-                deployment: Some(1),
-                version: "1".into(),
-                state: *states.last().unwrap(),
-                reason: None,
-                percent,
-                message: "Copying".into(),
-                bytes_fetched: 0,
-                bundle_size: 0,
-                started_ms: 0,
-                updated_ms: 0,
-                history: states.iter().map(change).collect(),
-            },
-        }
-    }
+    use crate::update::{present, tests::entered};
 
     #[test]
     fn lines_tell_each_state_once_and_each_tenth() {
         use DeploymentState::{Downloading, Installing, Offered, Verified};
         let mut shown = Shown::default();
-        let mut count = |states: &[DeploymentState], percent| shown.lines(&device(states, percent)).len();
+        let mut count = |states: &[DeploymentState], percent| {
+            let mut device = entered("gate", states);
+            device.update.percent = percent;
+            device.update.message = "Copying".into();
+            shown.lines(&device, None).len()
+        };
         assert_eq!(count(&[Offered], 0), 1);
         assert_eq!(count(&[Offered, Downloading], 5), 1);
         assert_eq!(count(&[Offered, Downloading], 12), 1);
@@ -251,6 +257,21 @@ mod tests {
         assert_eq!(count(&[Offered, Downloading], 20), 1);
         assert_eq!(count(&[Offered, Downloading, Installing], 15), 2);
         assert_eq!(count(&[Offered, Downloading, Installing, Verified], 100), 1);
+    }
+
+    #[test]
+    fn states_between_two_looks_are_told_from_the_history() {
+        use DeploymentState::{Installed, Installing, Offered, Verified};
+        let mut shown = Shown::default();
+        let states = [Offered, Installing, Installed, Verified];
+        let history: Vec<_> = states
+            .map(|state| present(&entered("gate", &[state]).update))
+            .into();
+        assert_eq!(shown.lines(&entered("gate", &states[..1]), None).len(), 1);
+        // It went on while it was asked for.
+        let lines = shown.lines(&entered("gate", &states[..3]), Some(&history));
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(shown.lines(&entered("gate", &states), None).is_empty());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use double::{Double, PASSWORD, TOKEN, bundle, deployment};
+use double::{Double, PASSWORD, Progressed, TOKEN, bundle};
 use homeport_api::{Device, DeviceProgress, DeviceUpdate, Event, StateChange, UpdateOrigin, Why};
 use homeport_protocol::{
     DeploymentState::{self, Cancelled, Downloading, Installing, Offered, RolledBack, Trial, Verified},
@@ -113,7 +113,7 @@ fn device(id: &str, name: &str) -> Device {
     }
 }
 
-fn progress(id: &str, states: &[DeploymentState]) -> DeviceProgress {
+fn progress(id: &str, states: &[DeploymentState]) -> Progressed {
     let changes = states.iter().map(|state| StateChange {
         state: *state,
         at_ms: 0,
@@ -121,29 +121,38 @@ fn progress(id: &str, states: &[DeploymentState]) -> DeviceProgress {
         running_slot: String::new(),
         reason: None,
     });
-    DeviceProgress {
+    let mut newest = states.iter().rev().copied();
+    let progress = DeviceProgress {
         device: id.to_owned(),
         device_name: format!("name-of-{id}"),
         update: DeviceUpdate {
+            id: 1,
             origin: UpdateOrigin::Deployment,
             deployment: Some(7),
             version: "1.4.0".to_owned(),
-            state: *states.last().unwrap(),
+            state: newest.next().unwrap(),
+            previous: newest.next(),
+            steps: states.len() as u64,
             reason: None,
+            running_version: String::new(),
+            running_slot: String::new(),
             percent: 0,
             message: String::new(),
             bytes_fetched: 0,
             bundle_size: 0,
             started_ms: 0,
             updated_ms: 0,
-            history: changes.collect(),
         },
+    };
+    Progressed {
+        progress,
+        history: changes.collect(),
     }
 }
 
-fn event(progress: DeviceProgress) -> Event {
+fn event(device: &Progressed) -> Event {
     Event::Update {
-        update: Box::new(progress),
+        update: Box::new(device.progress.clone()),
     }
 }
 
@@ -345,6 +354,15 @@ fn devices_are_listed_for_people_and_programs() {
     home.ok(&["devices", "--group", "a b"]);
     assert_eq!(double.state().count("GET /api/v1/devices?group=a%20b"), 1);
 
+    // A list that is longer than a page is fetched to its end.
+    let more = (0..5)
+        .map(|number| device(&format!("c{number}"), "many"))
+        .collect();
+    double.state().devices = more;
+    assert_eq!(home.ok(&["devices"]).lines().count(), 1 + 5);
+    assert_eq!(double.state().count("GET /api/v1/devices?limit=200&after="), 2);
+    double.state().devices = vec![device("aaaa", "gate"), device("aabb", "pump")];
+
     assert!(home.ok(&["device", "show", "aab"]).contains("pump"));
     assert!(home.fails(&["device", "show", "aa"], 1).contains("aabb"));
     home.ok(&["group", "add", "canary", "pump", "aaaa"]);
@@ -371,14 +389,14 @@ fn a_bundle_is_uploaded_once() {
 
 // === Watching ===
 
-fn watched(double: &Double, devices: Vec<DeviceProgress>) {
+fn watched(double: &Double, devices: Vec<Progressed>) {
     let mut state = double.state();
     state.devices = devices
         .iter()
-        .map(|progress| device(&progress.device, &progress.device_name))
+        .map(|Progressed { progress, .. }| device(&progress.device, &progress.device_name))
         .collect();
     state.bundles = vec![bundle(&"b".repeat(64), "1.4.0", 1)];
-    state.deployment = Some(deployment(devices));
+    state.deployment = Some(devices);
 }
 
 #[test]
@@ -391,13 +409,13 @@ fn a_watched_deployment_ends_well_when_every_device_is_verified() {
     );
     let watch = home.start(&["deploy", "1.4.0", "--group", "canary", "--watch", "--json"]);
     double.wait_until("a subscription", double::State::has_subscriber);
-    double.publish(&event(progress("aa", &[Offered, Downloading])));
+    double.publish(&event(&progress("aa", &[Offered, Downloading])));
     let done = [
         progress("aa", &[Offered, Downloading, Installing, Trial, Verified]),
         progress("bb", &[Offered, Trial, Verified]),
     ];
-    double.state().deployment = Some(deployment(done.to_vec()));
-    for device in done.clone() {
+    double.state().deployment = Some(done.to_vec());
+    for device in &done {
         double.publish(&event(device));
     }
     let output = watch.wait_with_output().unwrap();
@@ -407,7 +425,7 @@ fn a_watched_deployment_ends_well_when_every_device_is_verified() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     for device in done {
-        assert_eq!(lines.iter().filter(|line| **line == device).count(), 1);
+        assert_eq!(lines.iter().filter(|line| **line == device.progress).count(), 1);
     }
     let (_, body) = double
         .state()
@@ -427,7 +445,7 @@ fn one_device_that_rolled_back_is_a_failure_with_its_reason() {
     let double = Double::start();
     let home = Home::logged_in(&double);
     let mut failed = progress("bb", &[Offered, Installing, Trial, RolledBack]);
-    failed.update.reason = Some(Why {
+    failed.progress.update.reason = Some(Why {
         code: FailureCode::HealthCheck,
         detail: "20-modem exited with 1".to_owned(),
     });
@@ -447,11 +465,11 @@ fn watching_survives_a_restart_of_the_server_and_sees_the_end() {
     watched(&double, vec![progress("aa", &[Offered])]);
     let watch = home.start(&["deploy", "1.4.0", "--device", "name-of-aa", "--watch"]);
     double.wait_until("a subscription", double::State::has_subscriber);
-    double.publish(&event(progress("aa", &[Offered, Installing])));
+    double.publish(&event(&progress("aa", &[Offered, Installing])));
     double.set_down(true);
     // It ends while nobody can be told.
     let end = progress("aa", &[Offered, Installing, Trial, Verified]);
-    double.state().deployment = Some(deployment(vec![end]));
+    double.state().deployment = Some(vec![end]);
     double.wait_until("attempts while it is down", |state| state.refused >= 2);
     double.set_down(false);
     let output = watch.wait_with_output().unwrap();
@@ -474,7 +492,7 @@ fn the_end_is_seen_without_any_event() {
     double.wait_until("a question after the subscription", |state| {
         state.has_subscriber() && state.count("GET /api/v1/deployments/7") >= 2
     });
-    double.state().deployment = Some(deployment(vec![progress("aa", &[Offered, Verified])]));
+    double.state().deployment = Some(vec![progress("aa", &[Offered, Verified])]);
     let output = watch.wait_with_output().unwrap();
     assert_eq!(code(&output), 0, "{}", stderr(&output));
 }

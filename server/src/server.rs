@@ -103,12 +103,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
     let disk = Disk::open(&data_dir, config.disk_reserve).map_err(at(data_dir.clone()))?;
     let store = Store::open(&data_dir)?;
     let bundles = Bundles::open(&data_dir, config.max_bundle_size).map_err(at(data_dir.clone()))?;
-    let known: HashSet<String> = store
-        .read(Tx::bundles)
-        .await?
-        .into_iter()
-        .map(|bundle| bundle.id)
-        .collect();
+    let known: HashSet<String> = store.read(Tx::bundle_ids).await?;
     bundles.sweep(&known).map_err(at(data_dir.clone()))?;
     fleet::create_first_admin(&store, &data_dir).await?;
 

@@ -7,9 +7,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use homeport_api::{Bundle, CreatedPairingToken, Deployment, Device, DeviceUpdate, Series};
+use homeport_api::{
+    Bundle, CreatedPairingToken, Deployment, Device, DeviceUpdate, Series, StateChange, UpdateHistory,
+};
 use homeport_protocol::DeploymentState;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{server::Server, wait::wait_for};
 
@@ -21,6 +23,12 @@ const ALL_POINTS: &str = "2000";
 pub struct Operator {
     binary: PathBuf,
     home: PathBuf,
+}
+
+/// What `homeport deployment show` tells, as far as tests look at it.
+#[derive(Deserialize)]
+struct Shown {
+    devices: Vec<UpdateHistory>,
 }
 
 // === impl Operator ===
@@ -102,9 +110,18 @@ impl Operator {
 
     /// How the only device of a deployment stands.
     pub fn update(&self, deployment: u64) -> Result<DeviceUpdate> {
-        let mut deployment: Deployment = self.json(&["deployment", "show", &deployment.to_string()])?;
-        ensure!(deployment.devices.len() == 1, "a deployment to one device");
-        Ok(deployment.devices.remove(0).update)
+        Ok(self.shown(deployment)?.update)
+    }
+
+    /// Every state that the only device of a deployment went through.
+    pub fn history(&self, deployment: u64) -> Result<Vec<StateChange>> {
+        Ok(self.shown(deployment)?.history)
+    }
+
+    fn shown(&self, deployment: u64) -> Result<UpdateHistory> {
+        let mut shown: Shown = self.json(&["deployment", "show", &deployment.to_string()])?;
+        ensure!(shown.devices.len() == 1, "a deployment to one device");
+        Ok(shown.devices.remove(0))
     }
 
     /// Waits until the deployment's device enters `state` or passes it by. Ending in another final state is an error with its reason.
@@ -116,8 +133,8 @@ impl Operator {
     ) -> Result<DeviceUpdate> {
         let what = format!("deployment {deployment} to be {}", state.as_str());
         let update = wait_for(&what, limit, || {
-            let update = self.update(deployment)?;
-            let entered = update.state == state || update.history.iter().any(|change| change.state == state);
+            let UpdateHistory { update, history } = self.shown(deployment)?;
+            let entered = update.state == state || history.iter().any(|change| change.state == state);
             Ok((entered || update.state.is_final()).then_some(update))
         })
         .with_context(|| format!("it stands at {:?}", self.update(deployment)))?;

@@ -1,7 +1,7 @@
 //! A stand-in for the server: real TLS and HTTP on loopback, and just enough of the API for the command line to be tested alone.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use homeport_api::{Bundle, Deployment, Device, Event, Problem, Target, User};
+use homeport_api::{
+    Bundle, Deployment, Device, DeviceProgress, Event, Page, Problem, StateChange, Target, UpdateHistory,
+    User,
+};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::PrivatePkcs8KeyDer;
@@ -23,6 +26,7 @@ use sha2::{Digest as _, Sha256};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) const TOKEN: &str = "session-token-of-the-double";
+const PAGE: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(120);
 const TICK: Duration = Duration::from_millis(20);
 
@@ -46,7 +50,8 @@ struct Shared {
 pub(crate) struct State {
     pub(crate) devices: Vec<Device>,
     pub(crate) bundles: Vec<Bundle>,
-    pub(crate) deployment: Option<Deployment>,
+    /// Devices of deployment 7, and what they went through.
+    pub(crate) deployment: Option<Vec<Progressed>>,
     /// `METHOD /path?query` of every request.
     pub(crate) requests: Vec<String>,
     /// Bodies of uploads.
@@ -58,6 +63,13 @@ pub(crate) struct State {
     /// Connections that came while it was down.
     pub(crate) refused: usize,
     subscribers: Vec<Sender<String>>,
+}
+
+/// A device of a deployment, and the states that its update entered.
+#[derive(Clone)]
+pub(crate) struct Progressed {
+    pub(crate) progress: DeviceProgress,
+    pub(crate) history: Vec<StateChange>,
 }
 
 struct Request {
@@ -181,6 +193,17 @@ impl State {
     }
 }
 
+// === impl Request ===
+
+impl Request {
+    fn parameter(&self, name: &str) -> Option<&str> {
+        let mut parameters = self.query.split('&').filter_map(|pair| pair.split_once('='));
+        parameters
+            .find(|(found, _)| *found == name)
+            .map(|(_, value)| value)
+    }
+}
+
 // === impl Shared ===
 
 impl Shared {
@@ -270,8 +293,11 @@ impl Shared {
                 status: 204,
                 body: Vec::new(),
             },
-            ("GET", ["devices"]) => ok(&state.devices),
-            ("GET", ["bundles"]) => ok(&state.bundles),
+            ("GET", ["devices"]) => match request.parameter("find") {
+                Some(text) => page(request, &find(&state.devices, text)),
+                None => page(request, &state.devices),
+            },
+            ("GET", ["bundles"]) => page(request, &state.bundles),
             ("GET", ["bundles", id]) => match state.bundles.iter().find(|bundle| bundle.id == *id) {
                 Some(bundle) => ok(bundle),
                 None => problem(404, "not-found", "There is no such bundle."),
@@ -287,9 +313,24 @@ impl Shared {
                 ok(&bundle)
             }
             ("POST", ["deployments"]) | ("GET", ["deployments", "7"]) => match &state.deployment {
-                Some(deployment) => ok(deployment),
+                Some(devices) => ok(&deployment(devices)),
                 None => problem(404, "not-found", "There is no such deployment."),
             },
+            ("GET", ["deployments", "7", "devices"]) => {
+                let devices = state.deployment.iter().flatten();
+                let devices: Vec<_> = devices.map(|device| device.progress.clone()).collect();
+                page(request, &devices)
+            }
+            ("GET", ["devices", id, "updates", "1"]) => {
+                let mut devices = state.deployment.iter().flatten();
+                match devices.find(|device| device.progress.device == *id) {
+                    Some(device) => ok(&UpdateHistory {
+                        update: device.progress.update.clone(),
+                        history: device.history.clone(),
+                    }),
+                    None => problem(404, "not-found", "There is no such update."),
+                }
+            }
             ("GET", ["events"]) => ok(&()),
             _ => problem(404, "not-found", "There is no such thing."),
         }
@@ -314,17 +355,54 @@ pub(crate) fn bundle(id: &str, version: &str, size: u64) -> Bundle {
 }
 
 /// Deployment 7 as the API shows it, from its devices.
-pub(crate) fn deployment(devices: Vec<homeport_api::DeviceProgress>) -> Deployment {
+fn deployment(devices: &[Progressed]) -> Deployment {
+    let mut states = BTreeMap::new();
+    for device in devices {
+        let state = device.progress.update.state.as_str().to_owned();
+        *states.entry(state).or_insert(0) += 1;
+    }
     Deployment {
         id: 7,
         bundle: "b".repeat(64),
         version: "1.4.0".to_owned(),
         target: Target::Group("canary".to_owned()),
+        device_name: None,
         created_ms: 0,
         created_by: "admin".to_owned(),
-        finished: devices.iter().all(|device| device.update.state.is_final()),
-        devices,
+        finished: devices
+            .iter()
+            .all(|device| device.progress.update.state.is_final()),
+        states,
+        updated_ms: 0,
     }
+}
+
+/// Those that the server means with `text`.
+fn find(devices: &[Device], text: &str) -> Vec<Device> {
+    let ways: [&dyn Fn(&Device) -> bool; 3] = [
+        &|device| device.id == text,
+        &|device| device.name == text,
+        &|device| device.id.starts_with(text),
+    ];
+    let found = ways
+        .into_iter()
+        .map(|way| devices.iter().filter(|device| way(device)));
+    let found = found.map(|found| found.cloned().collect::<Vec<_>>());
+    found
+        .into_iter()
+        .find(|found| !found.is_empty())
+        .unwrap_or_default()
+}
+
+/// What is asked for of a list, at most two items at a time. Its cursor is the number of items before.
+fn page<T: Serialize + Clone>(request: &Request, all: &[T]) -> Answer {
+    let number = |name| request.parameter(name).map(|text| text.parse::<usize>().unwrap());
+    let first = number("after").unwrap_or(0);
+    let last = all.len().min(first + number("limit").unwrap_or(50).min(PAGE));
+    ok(&Page {
+        items: all[first..last].to_vec(),
+        next: (last < all.len()).then(|| last.to_string()),
+    })
 }
 
 fn read_request(connection: &mut BufReader<Connection>) -> Option<Request> {

@@ -1,28 +1,19 @@
 //! The record of who did what.
 
-use axum::{
-    Json,
-    extract::{Query, State},
-};
-use homeport_api::AuditEntry;
-use serde::Deserialize;
-use utoipa::IntoParams;
+use axum::{Json, extract::State};
+use homeport_api::{AuditEntry, Page};
 
-use super::Refusal;
+use super::{
+    Refusal,
+    paging::{PageParameters, Wanted},
+};
 use crate::fleet::Fleet;
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Page {
-    /// Only entries before the one with this number: the last one of the page before.
-    before: Option<u64>,
-}
-
-/// Who did what, 200 entries, newest first
-#[utoipa::path(get, path = "/api/v1/audit", tag = "audit", params(Page), responses((status = 200, body = Vec<AuditEntry>)))]
+/// Who did what, newest first
+#[utoipa::path(get, path = "/api/v1/audit", tag = "audit", params(PageParameters), responses((status = 200, body = Page<AuditEntry>)))]
 pub(super) async fn list(
     State(fleet): State<Fleet>,
-    Query(page): Query<Page>,
-) -> Result<Json<Vec<AuditEntry>>, Refusal> {
-    Ok(Json(fleet.audit_entries(page.before).await?))
+    Wanted(paging): Wanted<u64>,
+) -> Result<Json<Page<AuditEntry>>, Refusal> {
+    Ok(Json(fleet.audit_entries(paging).await?))
 }

@@ -8,13 +8,17 @@ use axum::{
     extract::{Path, Query, State},
 };
 use futures_util::StreamExt as _;
-use homeport_api::{Bundle, Problem};
+use homeport_api::{Bundle, Page, Problem};
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use tokio::{sync::mpsc, task, time::timeout};
 use utoipa::IntoParams;
 
-use super::{Refusal, guard::Operator};
+use super::{
+    Refusal,
+    guard::Operator,
+    paging::{PageParameters, Wanted},
+};
 use crate::{
     bundle::{Upload, UploadError, is_id},
     fleet::Fleet,
@@ -46,10 +50,13 @@ pub(super) struct Force {
     force: bool,
 }
 
-/// All bundles, newest first
-#[utoipa::path(get, path = "/api/v1/bundles", tag = "bundles", responses((status = 200, body = Vec<Bundle>)))]
-pub(super) async fn list(State(fleet): State<Fleet>) -> Result<Json<Vec<Bundle>>, Refusal> {
-    Ok(Json(fleet.list_bundles().await?))
+/// Bundles, newest first
+#[utoipa::path(get, path = "/api/v1/bundles", tag = "bundles", params(PageParameters), responses((status = 200, body = Page<Bundle>)))]
+pub(super) async fn list(
+    State(fleet): State<Fleet>,
+    Wanted(paging): Wanted<(i64, String)>,
+) -> Result<Json<Page<Bundle>>, Refusal> {
+    Ok(Json(fleet.list_bundles(paging).await?))
 }
 
 /// Upload a bundle

@@ -2,18 +2,36 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, Query, State},
 };
-use homeport_api::{Deployment, NewDeployment, Problem};
+use homeport_api::{Deployment, DeviceProgress, NewDeployment, Page, Problem};
+use homeport_protocol::DeploymentState;
 use http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{Refusal, guard::Operator};
+use super::{
+    Refusal,
+    guard::Operator,
+    paging::{PageParameters, Wanted},
+};
 use crate::fleet::Fleet;
 
-/// The newest 200, newest first
-#[utoipa::path(get, path = "/api/v1/deployments", tag = "deployments", responses((status = 200, body = Vec<Deployment>)))]
-pub(super) async fn list(State(fleet): State<Fleet>) -> Result<Json<Vec<Deployment>>, Refusal> {
-    Ok(Json(fleet.deployments().await?))
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct InState {
+    /// Only devices in this state.
+    #[param(value_type = Option<String>)]
+    state: Option<DeploymentState>,
+}
+
+/// Deployments, newest first
+#[utoipa::path(get, path = "/api/v1/deployments", tag = "deployments", params(PageParameters), responses((status = 200, body = Page<Deployment>)))]
+pub(super) async fn list(
+    State(fleet): State<Fleet>,
+    Wanted(paging): Wanted<u64>,
+) -> Result<Json<Page<Deployment>>, Refusal> {
+    Ok(Json(fleet.deployments(paging).await?))
 }
 
 /// Have devices install a bundle
@@ -44,6 +62,23 @@ pub(super) async fn show(
     Path(id): Path<u64>,
 ) -> Result<Json<Deployment>, Refusal> {
     Ok(Json(fleet.deployment(id).await?))
+}
+
+/// Devices of a deployment, and how far they are
+#[utoipa::path(
+    get, path = "/api/v1/deployments/{id}/devices", tag = "deployments", params(("id" = u64, Path), InState, PageParameters),
+    responses((status = 200, body = Page<DeviceProgress>), (status = 404, body = Problem, content_type = "application/problem+json"))
+)]
+pub(super) async fn devices(
+    State(fleet): State<Fleet>,
+    Path(id): Path<u64>,
+    Query(wanted): Query<InState>,
+    Wanted(paging): Wanted<u64>,
+) -> Result<Json<Page<DeviceProgress>>, Refusal> {
+    if wanted.state == Some(DeploymentState::Unknown) {
+        return Err(Refusal::malformed("`state` is none that a device can be in"));
+    }
+    Ok(Json(fleet.deployment_devices(id, wanted.state, paging).await?))
 }
 
 /// Cancel a deployment where that still leaves the device as it is

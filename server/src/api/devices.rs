@@ -4,12 +4,16 @@ use axum::{
     Json,
     extract::{Path, Query, State},
 };
-use homeport_api::{Device, DevicePatch, DeviceUpdate, Problem, Series};
+use homeport_api::{Device, DevicePatch, DeviceUpdate, Page, Problem, Series, UpdateHistory};
 use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{Refusal, guard::Operator};
+use super::{
+    Refusal,
+    guard::Operator,
+    paging::{PageParameters, Wanted},
+};
 use crate::{fleet::Fleet, now_ms, store::Range};
 
 /// Telemetry that is given when no range is asked for, in milliseconds.
@@ -26,6 +30,8 @@ const MAX_POINTS: u32 = 5_000;
 pub(super) struct Selection {
     /// Only devices of this group.
     group: Option<String>,
+    /// Only those that people mean with this: the device with this id, else those with this name, else those whose id begins with it.
+    find: Option<String>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -41,13 +47,22 @@ pub(super) struct Window {
     points: Option<u32>,
 }
 
-/// All devices, by name
-#[utoipa::path(get, path = "/api/v1/devices", tag = "devices", params(Selection), responses((status = 200, body = Vec<Device>)))]
+/// Devices, by name
+#[utoipa::path(
+    get, path = "/api/v1/devices", tag = "devices", params(Selection, PageParameters),
+    responses((status = 200, body = Page<Device>), (status = 404, description = "no such group", body = Problem, content_type = "application/problem+json"))
+)]
 pub(super) async fn list(
     State(fleet): State<Fleet>,
     Query(selection): Query<Selection>,
-) -> Result<Json<Vec<Device>>, Refusal> {
-    Ok(Json(fleet.devices(selection.group).await?))
+    Wanted(paging): Wanted<(String, String)>,
+) -> Result<Json<Page<Device>>, Refusal> {
+    let devices = match (selection.find, selection.group) {
+        (Some(_), Some(_)) => return Err(Refusal::malformed("say either `find` or `group`")),
+        (Some(text), None) => fleet.find_devices(text, paging).await?,
+        (None, group) => fleet.devices(group, paging).await?,
+    };
+    Ok(Json(devices))
 }
 
 /// One device
@@ -133,12 +148,25 @@ pub(super) async fn telemetry(
 
 /// The updates that a device went through, newest first
 #[utoipa::path(
-    get, path = "/api/v1/devices/{id}/updates", tag = "devices", params(("id" = String, Path)),
-    responses((status = 200, body = Vec<DeviceUpdate>), (status = 404, body = Problem, content_type = "application/problem+json"))
+    get, path = "/api/v1/devices/{id}/updates", tag = "devices", params(("id" = String, Path), PageParameters),
+    responses((status = 200, body = Page<DeviceUpdate>), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
 pub(super) async fn updates(
     State(fleet): State<Fleet>,
     Path(id): Path<String>,
-) -> Result<Json<Vec<DeviceUpdate>>, Refusal> {
-    Ok(Json(fleet.updates(id).await?))
+    Wanted(paging): Wanted<u64>,
+) -> Result<Json<Page<DeviceUpdate>>, Refusal> {
+    Ok(Json(fleet.updates(id, paging).await?))
+}
+
+/// One update of a device, with every state that it went through
+#[utoipa::path(
+    get, path = "/api/v1/devices/{id}/updates/{update}", tag = "devices", params(("id" = String, Path), ("update" = u64, Path)),
+    responses((status = 200, body = UpdateHistory), (status = 404, body = Problem, content_type = "application/problem+json"))
+)]
+pub(super) async fn update(
+    State(fleet): State<Fleet>,
+    Path((id, update)): Path<(String, u64)>,
+) -> Result<Json<UpdateHistory>, Refusal> {
+    Ok(Json(fleet.update_history(id, update).await?))
 }

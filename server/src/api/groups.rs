@@ -4,16 +4,23 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use homeport_api::{Group, NewGroup, Problem};
+use homeport_api::{Group, NewGroup, Page, Problem};
 use http::StatusCode;
 
-use super::{Refusal, guard::Operator};
+use super::{
+    Refusal,
+    guard::Operator,
+    paging::{PageParameters, Wanted},
+};
 use crate::fleet::Fleet;
 
-/// All groups, by name
-#[utoipa::path(get, path = "/api/v1/groups", tag = "groups", responses((status = 200, body = Vec<Group>)))]
-pub(super) async fn list(State(fleet): State<Fleet>) -> Result<Json<Vec<Group>>, Refusal> {
-    Ok(Json(fleet.groups().await?))
+/// Groups, by name
+#[utoipa::path(get, path = "/api/v1/groups", tag = "groups", params(PageParameters), responses((status = 200, body = Page<Group>)))]
+pub(super) async fn list(
+    State(fleet): State<Fleet>,
+    Wanted(paging): Wanted<String>,
+) -> Result<Json<Page<Group>>, Refusal> {
+    Ok(Json(fleet.groups(paging).await?))
 }
 
 /// Make a group

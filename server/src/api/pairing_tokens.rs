@@ -4,16 +4,23 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use homeport_api::{CreatedPairingToken, NewPairingToken, PairingTokenInfo, Problem};
+use homeport_api::{CreatedPairingToken, NewPairingToken, Page, PairingTokenInfo, Problem};
 use http::StatusCode;
 
-use super::{Refusal, guard::Operator};
+use super::{
+    Refusal,
+    guard::Operator,
+    paging::{PageParameters, Wanted},
+};
 use crate::fleet::Fleet;
 
 /// Tokens that were not taken back, newest first
-#[utoipa::path(get, path = "/api/v1/pairing-tokens", tag = "pairing", responses((status = 200, body = Vec<PairingTokenInfo>)))]
-pub(super) async fn list(State(fleet): State<Fleet>) -> Result<Json<Vec<PairingTokenInfo>>, Refusal> {
-    Ok(Json(fleet.tokens().await?))
+#[utoipa::path(get, path = "/api/v1/pairing-tokens", tag = "pairing", params(PageParameters), responses((status = 200, body = Page<PairingTokenInfo>)))]
+pub(super) async fn list(
+    State(fleet): State<Fleet>,
+    Wanted(paging): Wanted<u64>,
+) -> Result<Json<Page<PairingTokenInfo>>, Refusal> {
+    Ok(Json(fleet.tokens(paging).await?))
 }
 
 /// Make a one-time token

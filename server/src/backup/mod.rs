@@ -183,24 +183,24 @@ fn add_bundles(
     database: &Path,
     to: &Path,
 ) -> Result<(usize, Vec<String>), BackupError> {
-    let known = offline::read(database, Tx::bundles)?;
+    let known = offline::read(database, Tx::bundle_ids::<Vec<_>>)?;
     let (count, mut missing) = (known.len(), Vec::new());
-    for bundle in known {
-        let path = directory.path(&bundle.id);
+    for id in known {
+        let path = directory.path(&id);
         let source = match File::open(&path) {
             Ok(source) => source,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                missing.push(bundle.id);
+                missing.push(id);
                 continue;
             }
             Err(source) => return Err(file_error(&path, source)),
         };
-        let name = format!("{}/{}", bundle::DIRECTORY, bundle::file_name(&bundle.id));
+        let name = format!("{}/{}", bundle::DIRECTORY, bundle::file_name(&id));
         let hash = archive
             .add(&name, source)
             .map_err(|source| file_error(to, source))?;
-        if hash != bundle.id {
-            return Err(BackupError::DamagedBundle(bundle.id));
+        if hash != id {
+            return Err(BackupError::DamagedBundle(id));
         }
     }
     if !missing.is_empty() {

@@ -91,10 +91,7 @@ pub fn restore(source: &Path, data_dir: &Path, options: Options) -> Result<Resto
     let inherited = inherit(data_dir, &new, now_ms);
     let present = Bundles::open(data_dir, 0).map_err(failed)?;
     let restored = Bundles::open(&new, 0).map_err(failed)?;
-    let known: HashSet<String> = offline::read(&database, Tx::bundles)?
-        .into_iter()
-        .map(|bundle| bundle.id)
-        .collect();
+    let known: HashSet<String> = offline::read(&database, Tx::bundle_ids)?;
     let newer = newer_bundles(&present, &known).map_err(failed)?;
     let mut missing: Vec<_> = known
         .into_iter()

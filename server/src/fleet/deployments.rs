@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use homeport_api::{Deployment, DeviceProgress, NewDeployment, Target, Why};
+use homeport_api::{Deployment, DeviceProgress, Event, NewDeployment, Page, Target, Why};
 use homeport_protocol::{
     Command, DeploymentState, FailureCode,
     command::{Cancel, Deploy},
@@ -10,18 +10,15 @@ use homeport_protocol::{
 };
 
 use super::{
-    Fleet, FleetError, Inner,
-    effects::{Effect, Effects},
+    Fleet, FleetError,
+    effects::{Effect, Effects, MANY},
     transition,
 };
 use crate::{
     now_ms,
-    store::{StoreError, Transition, Tx},
+    store::{Paging, StoreError, Transition, Tx},
     text::told,
 };
-
-/// Deployments in one answer.
-const SHOWN: u32 = 200;
 
 /// Busy devices that an error names.
 const NAMED: usize = 5;
@@ -30,86 +27,92 @@ const NAMED: usize = 5;
 
 impl Fleet {
     /// Newest first.
-    pub async fn deployments(&self) -> Result<Vec<Deployment>, FleetError> {
-        let deployments = self.0.store.read_long(|tx| tx.deployments(SHOWN)).await?;
-        Ok(deployments
-            .into_iter()
-            .map(|deployment| self.0.complete_deployment(deployment))
-            .collect())
+    pub async fn deployments(&self, paging: Paging<u64>) -> Result<Page<Deployment>, FleetError> {
+        Ok(self.0.store.read_long(move |tx| tx.deployments(&paging)).await?)
     }
 
     /// The deployment with this number.
     pub async fn deployment(&self, id: u64) -> Result<Deployment, FleetError> {
-        let deployment = self.0.store.read(move |tx| find(tx, id)).await?;
-        Ok(self.0.complete_deployment(deployment))
+        self.0.store.read(move |tx| find(tx, id)).await
+    }
+
+    /// Devices of a deployment, or those of them that are in `state`.
+    pub async fn deployment_devices(
+        &self,
+        id: u64,
+        state: Option<DeploymentState>,
+        paging: Paging<u64>,
+    ) -> Result<Page<DeviceProgress>, FleetError> {
+        let mut devices = self
+            .0
+            .store
+            .read(move |tx| {
+                if !tx.has_deployment(id)? {
+                    return Err(FleetError::no_deployment(id));
+                }
+                Ok(tx.updates_of_deployment(id, state, &paging)?)
+            })
+            .await?;
+        for device in &mut devices.items {
+            self.0.live.complete_update(&device.device, &mut device.update);
+        }
+        Ok(devices)
     }
 
     /// Has devices install a bundle. Those that are not connected are told when they come back.
     pub async fn deploy(&self, actor: String, new: NewDeployment) -> Result<Deployment, FleetError> {
         let inner = Arc::clone(&self.0);
-        let deployment = self
-            .change(move |tx, effects| {
-                let now_ms = now_ms();
-                let bundle = tx
-                    .bundle(&new.bundle)?
-                    .ok_or_else(|| FleetError::no_bundle(&new.bundle))?;
-                let devices = resolve(tx, &new.target)?;
-                refuse_busy(tx, &devices)?;
-                let id = tx.insert_deployment(now_ms, &actor, &bundle, &new.target, &devices)?;
-                let detail = format!("{} on {} device(s)", bundle.version, devices.len());
-                tx.audit(now_ms, &actor, "deployment.create", &id.to_string(), &detail)?;
-                let mut commands = Vec::new();
-                for device in &devices {
-                    // Marked before it is sent: an unmarked one can be cancelled without asking the device.
-                    if inner.live.is_online(device) {
-                        commands.extend(pending(tx, device)?.map(|command| (device.clone(), command)));
-                    }
+        self.change(move |tx, effects| {
+            let now_ms = now_ms();
+            let bundle = tx
+                .bundle(&new.bundle)?
+                .ok_or_else(|| FleetError::no_bundle(&new.bundle))?;
+            let devices = resolve(tx, &new.target)?;
+            refuse_busy(tx, &devices)?;
+            let id = tx.insert_deployment(now_ms, &actor, &bundle, &new.target, &devices)?;
+            let detail = format!("{} on {} device(s)", bundle.version, devices.len());
+            tx.audit(now_ms, &actor, "deployment.create", &id.to_string(), &detail)?;
+            let mut commands = Vec::new();
+            for device in &devices {
+                // Marked before it is sent: an unmarked one can be cancelled without asking the device.
+                if inner.live.is_online(device) {
+                    commands.extend(pending(tx, device)?.map(|command| (device.clone(), command)));
                 }
-                let deployment = find(tx, id)?;
-                announce(effects, &deployment, commands);
-                Ok::<_, FleetError>(deployment)
-            })
-            .await?;
-        Ok(self.0.complete_deployment(deployment))
+            }
+            announce(tx, effects, id, commands)
+        })
+        .await
     }
 
     /// Cancels a deployment on every device where that still leaves the running system untouched.
     ///
     /// A device that may know of it is asked, and its answer settles it; for one that was never told, it is settled now.
     pub async fn cancel(&self, actor: String, id: u64) -> Result<Deployment, FleetError> {
-        let deployment = self
-            .change(move |tx, effects| {
-                let deployment = find(tx, id)?;
-                if deployment.finished {
-                    return Err(FleetError::Conflict {
-                        kind: "deployment-finished",
-                        detail: format!("deployment {id} is finished on every device"),
-                    });
-                }
-                let mut commands = Vec::new();
-                let mut cancelled = 0;
-                for device in &deployment.devices {
-                    if device.update.state.is_cancellable() {
-                        cancelled += 1;
-                        let command = cancel_on(tx, id, &device.device, &actor)?;
-                        commands.extend(command.map(|command| (device.device.clone(), command)));
-                    }
-                }
-                if cancelled == 0 {
-                    return Err(FleetError::Conflict {
-                        kind: "too-late",
-                        detail: format!(
-                            "deployment {id} is past the point where it can be cancelled: the new version is installed and is tried at the next boot"
-                        ),
-                    });
-                }
-                tx.audit(now_ms(), &actor, "deployment.cancel", &id.to_string(), "")?;
-                let deployment = find(tx, id)?;
-                announce(effects, &deployment, commands);
-                Ok(deployment)
-            })
-            .await?;
-        Ok(self.0.complete_deployment(deployment))
+        self.change(move |tx, effects| {
+            if find(tx, id)?.finished {
+                return Err(FleetError::Conflict {
+                    kind: "deployment-finished",
+                    detail: format!("deployment {id} is finished on every device"),
+                });
+            }
+            let devices = tx.cancellable_devices(id)?;
+            if devices.is_empty() {
+                return Err(FleetError::Conflict {
+                    kind: "too-late",
+                    detail: format!(
+                        "deployment {id} is past the point where it can be cancelled: the new version is installed and is tried at the next boot"
+                    ),
+                });
+            }
+            let mut commands = Vec::new();
+            for device in devices {
+                let command = cancel_on(tx, id, &device, &actor)?;
+                commands.extend(command.map(|command| (device, command)));
+            }
+            tx.audit(now_ms(), &actor, "deployment.cancel", &id.to_string(), "")?;
+            announce(tx, effects, id, commands)
+        })
+        .await
     }
 }
 
@@ -207,12 +210,7 @@ fn resolve(tx: &Tx, target: &Target) -> Result<Vec<String>, FleetError> {
         }
         Target::Group(name) => {
             tx.group(name)?.ok_or_else(|| FleetError::no_group(name))?;
-            let devices = tx.devices(Some(name))?;
-            let able: Vec<_> = devices
-                .into_iter()
-                .filter(|device| !device.revoked)
-                .map(|device| device.id)
-                .collect();
+            let able = tx.able_group_devices(name)?;
             if able.is_empty() {
                 return Err(FleetError::Conflict {
                     kind: "group-empty",
@@ -229,8 +227,8 @@ fn resolve(tx: &Tx, target: &Target) -> Result<Vec<String>, FleetError> {
 fn refuse_busy(tx: &Tx, devices: &[String]) -> Result<(), FleetError> {
     let mut busy = Vec::new();
     for device in devices {
-        if let Some(open) = tx.open_update(device)? {
-            busy.push(format!("{device} (deployment {})", open.deployment));
+        if let Some(deployment) = tx.open_deployment(device)? {
+            busy.push(format!("{device} (deployment {deployment})"));
         }
     }
     if busy.is_empty() {
@@ -274,25 +272,29 @@ fn cancel_on(tx: &Tx, deployment: u64, device: &str, actor: &str) -> Result<Opti
     Ok(None)
 }
 
-fn announce(effects: &mut Effects, deployment: &Deployment, commands: Vec<(String, Command)>) {
+/// Lists the effects of a change to a deployment, and returns how it is now.
+fn announce(
+    tx: &Tx,
+    effects: &mut Effects,
+    id: u64,
+    commands: Vec<(String, Command)>,
+) -> Result<Deployment, FleetError> {
     for (device, command) in commands {
         // What is in the database is a device id.
         if let Ok(device) = device.parse() {
             effects.push(Effect::Deliver(device, command));
         }
     }
-    for device in &deployment.devices {
-        effects.push(Effect::Update(Box::new(device.clone())));
+    let deployment = find(tx, id)?;
+    effects.push(Effect::Publish(Event::Deployment {
+        deployment: Box::new(deployment.clone()),
+    }));
+    let devices = tx.updates_of_deployment(id, None, &Paging::first(MANY))?;
+    if devices.next.is_some() {
+        effects.push(Effect::Publish(Event::Resync));
+    } else {
+        let updates = devices.items.into_iter().map(Box::new);
+        updates.for_each(|update| effects.push(Effect::Update(update)));
     }
-}
-
-// === impl Inner ===
-
-impl Inner {
-    fn complete_deployment(&self, mut deployment: Deployment) -> Deployment {
-        for device in &mut deployment.devices {
-            self.live.complete_update(&device.device, &mut device.update);
-        }
-        deployment
-    }
+    Ok(deployment)
 }

@@ -1,6 +1,6 @@
 //! Devices, as operators see and change them.
 
-use homeport_api::{AuditEntry, Device, DeviceUpdate, Event, Series};
+use homeport_api::{AuditEntry, Device, DeviceUpdate, Event, Page, Series, UpdateHistory};
 use homeport_protocol::DeviceId;
 
 use super::{
@@ -9,14 +9,11 @@ use super::{
 };
 use crate::{
     now_ms,
-    store::{Range, StoreError, Tx, device_id},
+    store::{Paging, Range, StoreError, Tx, device_id},
 };
 
 /// Longest name of a device, in characters.
 const MAX_NAME: usize = 128;
-
-/// Entries of the audit record in one answer.
-const AUDIT_PAGE: u32 = 200;
 
 /// A name that people can read and tell apart.
 pub(super) fn check_name(name: &str) -> Result<(), FleetError> {
@@ -39,7 +36,11 @@ pub(super) fn check_name(name: &str) -> Result<(), FleetError> {
 
 impl Fleet {
     /// All devices, or those of a group, by name.
-    pub async fn devices(&self, group: Option<String>) -> Result<Vec<Device>, FleetError> {
+    pub async fn devices(
+        &self,
+        group: Option<String>,
+        paging: Paging<(String, String)>,
+    ) -> Result<Page<Device>, FleetError> {
         let devices = self
             .0
             .store
@@ -47,13 +48,24 @@ impl Fleet {
                 if let Some(group) = &group {
                     tx.group(group)?.ok_or_else(|| FleetError::no_group(group))?;
                 }
-                Ok::<_, FleetError>(tx.devices(group.as_deref())?)
+                Ok::<_, FleetError>(tx.devices(group.as_deref(), &paging)?)
             })
             .await?;
-        Ok(devices
-            .into_iter()
-            .map(|device| self.0.complete(device))
-            .collect())
+        Ok(self.0.complete_page(devices))
+    }
+
+    /// Devices that people mean with `text`: an id, a name, or the beginning of an id.
+    pub async fn find_devices(
+        &self,
+        text: String,
+        paging: Paging<(String, String)>,
+    ) -> Result<Page<Device>, FleetError> {
+        let devices = self
+            .0
+            .store
+            .read(move |tx| tx.find_devices(&text, &paging))
+            .await?;
+        Ok(self.0.complete_page(devices))
     }
 
     /// The device with this id.
@@ -124,7 +136,7 @@ impl Fleet {
     }
 
     /// The updates that a device went through, newest first.
-    pub async fn updates(&self, id: String) -> Result<Vec<DeviceUpdate>, FleetError> {
+    pub async fn updates(&self, id: String, paging: Paging<u64>) -> Result<Page<DeviceUpdate>, FleetError> {
         let device = id.clone();
         let mut updates = self
             .0
@@ -133,22 +145,34 @@ impl Fleet {
                 if !tx.has_device(&id)? {
                     return Err(FleetError::no_device(&id));
                 }
-                Ok(tx.updates_of_device(&id)?)
+                Ok(tx.updates_of_device(&id, &paging)?)
             })
             .await?;
-        for update in &mut updates {
+        for update in &mut updates.items {
             self.0.live.complete_update(&device, update);
         }
         Ok(updates)
     }
 
-    /// Who did what, newest first, only those before entry `before`.
-    pub async fn audit_entries(&self, before: Option<u64>) -> Result<Vec<AuditEntry>, FleetError> {
-        Ok(self
+    /// An update of a device, with every state that it went through.
+    pub async fn update_history(&self, device: String, update: u64) -> Result<UpdateHistory, FleetError> {
+        let id = device.clone();
+        let found = self
             .0
             .store
-            .read(move |tx| tx.audit_entries(before, AUDIT_PAGE))
-            .await?)
+            .read(move |tx| tx.update_history(&id, update))
+            .await?;
+        let mut found = found.ok_or_else(|| FleetError::NotFound {
+            what: "update",
+            id: update.to_string(),
+        })?;
+        self.0.live.complete_update(&device, &mut found.update);
+        Ok(found)
+    }
+
+    /// Who did what, newest first.
+    pub async fn audit_entries(&self, paging: Paging<u64>) -> Result<Page<AuditEntry>, FleetError> {
+        Ok(self.0.store.read(move |tx| tx.audit_entries(&paging)).await?)
     }
 
     async fn change_device(

@@ -14,6 +14,10 @@ use crate::{
     store::{StoreError, Tx},
 };
 
+/// Devices of one change that watchers are told of one by one. If there are more, they fetch everything again: the events would not fit
+/// into the backlog of a watcher.
+pub(super) const MANY: u32 = 100;
+
 /// One thing that follows a commit.
 #[derive(Debug)]
 pub(super) enum Effect {

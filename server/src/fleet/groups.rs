@@ -1,11 +1,14 @@
 //! Groups of devices.
 
-use homeport_api::Group;
+use homeport_api::{Event, Group, Page};
 
-use super::{Fleet, FleetError};
+use super::{
+    Fleet, FleetError,
+    effects::{Effect, MANY},
+};
 use crate::{
     now_ms,
-    store::{StoreError, Tx},
+    store::{Paging, StoreError, Tx},
 };
 
 /// Longest name of a group, in bytes.
@@ -14,9 +17,9 @@ const MAX_NAME: usize = 64;
 // === impl Fleet ===
 
 impl Fleet {
-    /// All groups, by name.
-    pub async fn groups(&self) -> Result<Vec<Group>, FleetError> {
-        Ok(self.0.store.read(Tx::groups).await?)
+    /// By name.
+    pub async fn groups(&self, paging: Paging<String>) -> Result<Page<Group>, FleetError> {
+        Ok(self.0.store.read(move |tx| tx.groups(&paging)).await?)
     }
 
     /// The group of that name.
@@ -48,10 +51,7 @@ impl Fleet {
                     });
                 }
                 tx.audit(now_ms(), &actor, "group.create", &name, "")?;
-                Ok(Group {
-                    name,
-                    devices: Vec::new(),
-                })
+                Ok(Group { name, devices: 0 })
             })
             .await
     }
@@ -59,10 +59,16 @@ impl Fleet {
     /// Removes a group; its devices stay.
     pub async fn delete_group(&self, actor: String, name: String) -> Result<(), FleetError> {
         self.change(move |tx, effects| {
-            let group = tx.group(&name)?.ok_or_else(|| FleetError::no_group(&name))?;
-            tx.delete_group(&name)?;
+            let devices = tx.group_devices(&name)?;
+            if !tx.delete_group(&name)? {
+                return Err(FleetError::no_group(&name));
+            }
             tx.audit(now_ms(), &actor, "group.delete", &name, "")?;
-            for id in &group.devices {
+            if devices.len() > MANY as usize {
+                effects.push(Effect::Publish(Event::Resync));
+                return Ok(());
+            }
+            for id in &devices {
                 effects.device(tx.device(id)?);
             }
             Ok(())

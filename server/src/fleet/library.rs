@@ -1,6 +1,6 @@
 //! The bundles that can be deployed.
 
-use homeport_api::{Bundle, Event};
+use homeport_api::{Bundle, Event, Page};
 
 use tokio::task;
 
@@ -8,7 +8,7 @@ use super::{Fleet, FleetError, effects::Effect};
 use crate::{
     bundle::{Upload, UploadError},
     now_ms,
-    store::{StoreError, Tx},
+    store::{Paging, StoreError},
 };
 
 /// Why an uploaded bundle was not added.
@@ -25,9 +25,9 @@ pub enum AddError {
 // === impl Fleet ===
 
 impl Fleet {
-    /// All bundles, newest first.
-    pub async fn list_bundles(&self) -> Result<Vec<Bundle>, FleetError> {
-        Ok(self.0.store.read(Tx::bundles).await?)
+    /// Newest first.
+    pub async fn list_bundles(&self, paging: Paging<(i64, String)>) -> Result<Page<Bundle>, FleetError> {
+        Ok(self.0.store.read(move |tx| tx.bundles(&paging)).await?)
     }
 
     /// The bundle with this id.

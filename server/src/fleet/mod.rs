@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use homeport_api::{Device, DeviceProgress, Event};
+use homeport_api::{Device, DeviceProgress, Event, Page};
 use rustls_pki_types::CertificateDer;
 
 mod accounts;
@@ -197,6 +197,14 @@ impl Inner {
     fn complete(&self, mut device: Device) -> Device {
         self.live.complete(&mut device);
         device
+    }
+
+    /// Adds what only memory knows.
+    fn complete_page(&self, mut page: Page<Device>) -> Page<Device> {
+        page.items
+            .iter_mut()
+            .for_each(|device| self.live.complete(device));
+        page
     }
 
     /// Adds what only memory knows.

@@ -1,10 +1,10 @@
 //! Pairing tokens.
 
-use homeport_api::{CreatedPairingToken, NewPairingToken, PairingTokenInfo};
+use homeport_api::{CreatedPairingToken, NewPairingToken, Page, PairingTokenInfo};
 use homeport_protocol::PairingToken;
 
 use super::{Fleet, FleetError, devices};
-use crate::{now_ms, random, sha256, store::Tx};
+use crate::{now_ms, random, sha256, store::Paging};
 
 /// Life of a token when none is asked for, in seconds.
 const DEFAULT_LIFE: u64 = 60 * 60;
@@ -59,9 +59,9 @@ impl Fleet {
         })
     }
 
-    /// All tokens that were not taken back, newest first.
-    pub async fn tokens(&self) -> Result<Vec<PairingTokenInfo>, FleetError> {
-        Ok(self.0.store.read(Tx::tokens).await?)
+    /// Tokens that were not taken back, newest first.
+    pub async fn tokens(&self, paging: Paging<u64>) -> Result<Page<PairingTokenInfo>, FleetError> {
+        Ok(self.0.store.read(move |tx| tx.tokens(&paging)).await?)
     }
 
     /// Takes a token back: who uses it is told that it has expired.

@@ -1,9 +1,9 @@
 //! The record of who did what.
 
-use homeport_api::AuditEntry;
+use homeport_api::{AuditEntry, Page};
 use rusqlite::params;
 
-use super::{StoreError, Tx};
+use super::{Paging, StoreError, Tx};
 
 // === impl Tx ===
 
@@ -35,13 +35,12 @@ impl Tx {
             .execute(params![limit, before_ms])?)
     }
 
-    /// Newest first, only those before entry `before`.
-    pub fn audit_entries(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
-        let before = before.and_then(|before| i64::try_from(before).ok());
+    /// Newest first.
+    pub fn audit_entries(&self, paging: &Paging<u64>) -> Result<Page<AuditEntry>, StoreError> {
         let mut statement = self.0.prepare_cached(
             "SELECT id, at_ms, actor, action, subject, detail FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
         )?;
-        let rows = statement.query_map(params![before.unwrap_or(i64::MAX), limit], |row| {
+        let rows = statement.query_map(params![paging.below(), paging.rows()], |row| {
             Ok(AuditEntry {
                 id: row.get(0)?,
                 at_ms: row.get(1)?,
@@ -51,13 +50,14 @@ impl Tx {
                 detail: row.get(5)?,
             })
         })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let rows = rows.collect::<Result<_, _>>()?;
+        Ok(paging.page(rows, |entry: &AuditEntry| entry.id)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::store::Store;
+    use crate::store::{Paging, Store};
 
     #[tokio::test]
     async fn only_old_failed_logins_are_forgotten() {
@@ -75,11 +75,11 @@ mod tests {
                 }
                 assert_eq!(tx.prune_failed_logins(9, 1)?, 1, "in steps");
                 assert_eq!(tx.prune_failed_logins(9, 100)?, 1);
-                tx.audit_entries(None, 10)
+                tx.audit_entries(&Paging::first(10))
             })
             .await
             .unwrap();
-        let left: Vec<_> = left.into_iter().map(|entry| entry.at_ms).collect();
+        let left: Vec<_> = left.items.into_iter().map(|entry| entry.at_ms).collect();
         assert_eq!(left, [9, 2]);
     }
 }

@@ -1,9 +1,9 @@
 //! What is known about the files in the bundle store.
 
-use homeport_api::Bundle;
+use homeport_api::{Bundle, Page};
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::{StoreError, Tx};
+use super::{Paging, StoreError, Tx};
 use crate::bundle::{Manifest, Received};
 
 const COLUMNS: &str = "id, size, created_ms, created_by, manifest";
@@ -38,17 +38,25 @@ impl Tx {
             .transpose()
     }
 
-    /// All, newest first.
-    pub fn bundles(&self) -> Result<Vec<Bundle>, StoreError> {
+    /// Newest first.
+    pub fn bundles(&self, paging: &Paging<(i64, String)>) -> Result<Page<Bundle>, StoreError> {
+        let (created_ms, id) = paging.after.clone().unwrap_or((i64::MAX, String::new()));
         let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM bundles ORDER BY created_ms DESC, id"
+            "SELECT {COLUMNS} FROM bundles WHERE (created_ms, id) < (?1, ?2) ORDER BY created_ms DESC, id DESC LIMIT ?3"
         ))?;
-        let mut rows = statement.query([])?;
+        let mut rows = statement.query(params![created_ms, id, paging.rows()])?;
         let mut bundles = Vec::new();
         while let Some(row) = rows.next()? {
             bundles.push(bundle(row)?);
         }
-        Ok(bundles)
+        Ok(paging.page(bundles, |bundle| (bundle.created_ms, bundle.id.clone()))?)
+    }
+
+    /// Ids of all.
+    pub fn bundle_ids<B: FromIterator<String>>(&self) -> Result<B, StoreError> {
+        let mut statement = self.0.prepare_cached("SELECT id FROM bundles")?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Whether there was one.

@@ -1,10 +1,12 @@
 //! Deployments: what is to be installed where.
 
-use homeport_api::{Bundle, Deployment, Target};
+use std::collections::BTreeMap;
+
+use homeport_api::{Bundle, Deployment, Page, Target};
 use homeport_protocol::{BundleOffer, DeploymentState, deployment::Progress};
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::{StoreError, Tx};
+use super::{Paging, StoreError, Tx};
 use crate::bundle;
 
 /// An update of a device that is not in a final state.
@@ -67,24 +69,39 @@ impl Tx {
         let Ok(id) = i64::try_from(id) else {
             return Ok(None);
         };
-        self.0
+        let found = self
+            .0
             .prepare_cached(&format!("SELECT {COLUMNS} FROM deployments WHERE id = ?"))?
-            .query_row([id], |row| Ok(self.assemble_deployment(row)))
+            .query_row([id], |row| Ok(deployment(row)))
             .optional()?
-            .transpose()
+            .transpose()?;
+        Ok(self.complete(found.into_iter().collect())?.pop())
+    }
+
+    /// Whether there is such a deployment.
+    pub fn has_deployment(&self, id: u64) -> Result<bool, StoreError> {
+        let Ok(id) = i64::try_from(id) else {
+            return Ok(false);
+        };
+        Ok(self
+            .0
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM deployments WHERE id = ?)")?
+            .query_row([id], |row| row.get(0))?)
     }
 
     /// Newest first.
-    pub fn deployments(&self, limit: u32) -> Result<Vec<Deployment>, StoreError> {
+    pub fn deployments(&self, paging: &Paging<u64>) -> Result<Page<Deployment>, StoreError> {
         let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM deployments ORDER BY id DESC LIMIT ?"
+            "SELECT {COLUMNS} FROM deployments WHERE id < ?1 ORDER BY id DESC LIMIT ?2"
         ))?;
-        let mut rows = statement.query([limit])?;
+        let mut rows = statement.query([paging.below(), paging.rows()])?;
         let mut deployments = Vec::new();
         while let Some(row) = rows.next()? {
-            deployments.push(self.assemble_deployment(row)?);
+            deployments.push(deployment(row)?);
         }
-        Ok(deployments)
+        let mut page = paging.page(deployments, |deployment| deployment.id)?;
+        page.items = self.complete(page.items)?;
+        Ok(page)
     }
 
     /// The update that runs on a device, if one does.
@@ -115,6 +132,31 @@ impl Tx {
         Ok(open.optional()?)
     }
 
+    /// Number of the deployment that runs on a device, if one does.
+    pub fn open_deployment(&self, device: &str) -> Result<Option<u64>, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached("SELECT deployment FROM updates WHERE device = ? AND final = 0")?
+            .query_row([device], |row| row.get(0))
+            .optional()?)
+    }
+
+    /// Devices on which a deployment can be cancelled: that leaves the running system as it is.
+    pub fn cancellable_devices(&self, deployment: u64) -> Result<Vec<String>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT device, state FROM updates WHERE deployment = ? AND final = 0 ORDER BY id",
+        )?;
+        let rows = statement.query_map([deployment], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut devices = Vec::new();
+        for row in rows {
+            let (device, state): (String, String) = row?;
+            if super::updates::state(&state).is_cancellable() {
+                devices.push(device);
+            }
+        }
+        Ok(devices)
+    }
+
     /// Open updates that need a bundle.
     pub fn open_updates_of_bundle(&self, bundle: &str) -> Result<u64, StoreError> {
         Ok(self
@@ -132,18 +174,47 @@ impl Tx {
         Ok(open.is_some_and(|open| open.deployment == progress.deployment && open.state == progress.state))
     }
 
-    fn assemble_deployment(&self, row: &Row<'_>) -> Result<Deployment, StoreError> {
-        let id = row.get(0)?;
-        let devices = self.updates_of_deployment(id)?;
-        Ok(Deployment {
-            id,
-            bundle: row.get(1)?,
-            version: row.get(2)?,
-            target: serde_json::from_str(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?)?,
-            created_ms: row.get(4)?,
-            created_by: row.get(5)?,
-            finished: devices.iter().all(|device| device.update.state.is_final()),
-            devices,
-        })
+    /// Counts the devices of neighbouring deployments, newest first.
+    fn complete(&self, mut deployments: Vec<Deployment>) -> Result<Vec<Deployment>, StoreError> {
+        let (Some(newest), Some(oldest)) = (deployments.first(), deployments.last()) else {
+            return Ok(deployments);
+        };
+        let mut statement = self.0.prepare_cached(
+            "SELECT deployment, state, count(*), max(updated_ms) FROM updates \
+             WHERE deployment BETWEEN ?1 AND ?2 GROUP BY deployment, state",
+        )?;
+        let mut rows = statement.query([oldest.id, newest.id])?;
+        while let Some(row) = rows.next()? {
+            let (id, state, count, updated_ms): (u64, String, u64, i64) =
+                (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            if let Some(deployment) = deployments.iter_mut().find(|deployment| deployment.id == id) {
+                deployment.finished &= super::updates::state(&state).is_final();
+                deployment.updated_ms = deployment.updated_ms.max(updated_ms);
+                deployment.states.insert(state, count);
+            }
+        }
+        for deployment in &mut deployments {
+            if let Target::Device(device) = &deployment.target {
+                deployment.device_name = self.device_name(device)?;
+            }
+        }
+        Ok(deployments)
     }
+}
+
+/// A deployment whose devices are not counted yet.
+fn deployment(row: &Row<'_>) -> Result<Deployment, StoreError> {
+    let created_ms = row.get(4)?;
+    Ok(Deployment {
+        id: row.get(0)?,
+        bundle: row.get(1)?,
+        version: row.get(2)?,
+        target: serde_json::from_str(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?)?,
+        device_name: None,
+        created_ms,
+        created_by: row.get(5)?,
+        finished: true,
+        states: BTreeMap::new(),
+        updated_ms: created_ms,
+    })
 }

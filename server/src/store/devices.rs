@@ -1,10 +1,10 @@
 //! Devices, as the API shows them.
 
-use homeport_api::{Device, DeviceSlot};
+use homeport_api::{Device, DeviceSlot, Page};
 use homeport_protocol::{Inventory, Slot};
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{OptionalExtension as _, Row, Rows, params};
 
-use super::{StoreError, Tx};
+use super::{Paging, StoreError, Tx};
 
 const COLUMNS: &str = "id, name, paired_ms, last_seen_ms, address, serial, inventory";
 
@@ -51,12 +51,64 @@ impl Tx {
     }
 
     /// All, or those of a group, by name.
-    pub fn devices(&self, group: Option<&str>) -> Result<Vec<Device>, StoreError> {
-        let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM devices WHERE ?1 IS NULL \
-             OR id IN (SELECT device FROM group_devices WHERE group_devices.name = ?1) ORDER BY name, id"
-        ))?;
-        let mut rows = statement.query([group])?;
+    pub fn devices(
+        &self,
+        group: Option<&str>,
+        paging: &Paging<(String, String)>,
+    ) -> Result<Page<Device>, StoreError> {
+        let (name, id) = paging.after.clone().unwrap_or_default();
+        let devices = match group {
+            None => self.assemble_all(
+                self.0
+                    .prepare_cached(&format!(
+                        "SELECT {COLUMNS} FROM devices WHERE (name, id) > (?1, ?2) ORDER BY name, id LIMIT ?3"
+                    ))?
+                    .query(params![name, id, paging.rows()])?,
+            ),
+            Some(group) => self.assemble_all(
+                self.0
+                    .prepare_cached(&format!(
+                        "SELECT {COLUMNS} FROM devices WHERE (name, id) > (?1, ?2) AND EXISTS \
+                         (SELECT 1 FROM group_devices WHERE group_devices.name = ?4 AND device = devices.id) \
+                         ORDER BY name, id LIMIT ?3"
+                    ))?
+                    .query(params![name, id, paging.rows(), group])?,
+            ),
+        }?;
+        Ok(paging.page(devices, |device| (device.name.clone(), device.id.clone()))?)
+    }
+
+    /// Those that people mean with `text`: the device with this id, else those with this name, else those whose id begins with it.
+    pub fn find_devices(
+        &self,
+        text: &str,
+        paging: &Paging<(String, String)>,
+    ) -> Result<Page<Device>, StoreError> {
+        let mut found: Vec<_> = self.device(text)?.into_iter().collect();
+        let (name, id) = paging.after.clone().unwrap_or_default();
+        if found.is_empty() {
+            found = self.assemble_all(
+                self.0
+                    .prepare_cached(&format!(
+                        "SELECT {COLUMNS} FROM devices WHERE name = ?1 AND id > ?2 ORDER BY id LIMIT ?3"
+                    ))?
+                    .query(params![text, id, paging.rows()])?,
+            )?;
+        }
+        if found.is_empty() && !text.is_empty() {
+            // Ids are of small letters and digits.
+            found = self.assemble_all(
+                self.0
+                    .prepare_cached(&format!(
+                        "SELECT {COLUMNS} FROM devices WHERE id >= ?1 AND id < ?1 || '~' AND id > ?2 ORDER BY id LIMIT ?3"
+                    ))?
+                    .query(params![text, id, paging.rows()])?,
+            )?;
+        }
+        Ok(paging.page(found, |device| (name.clone(), device.id.clone()))?)
+    }
+
+    fn assemble_all(&self, mut rows: Rows<'_>) -> Result<Vec<Device>, StoreError> {
         let mut devices = Vec::new();
         while let Some(row) = rows.next()? {
             devices.push(self.assemble(row)?);
@@ -64,14 +116,13 @@ impl Tx {
         Ok(devices)
     }
 
-    /// The name of a device; empty when there is none.
-    pub(super) fn device_name(&self, id: &str) -> Result<String, StoreError> {
-        let name: Option<String> = self
+    /// The name of a device, if there is one.
+    pub(super) fn device_name(&self, id: &str) -> Result<Option<String>, StoreError> {
+        Ok(self
             .0
             .prepare_cached("SELECT name FROM devices WHERE id = ?")?
             .query_row([id], |row| row.get(0))
-            .optional()?;
-        Ok(name.unwrap_or_default())
+            .optional()?)
     }
 
     /// Gives a device a name; whether there is one.

@@ -1,9 +1,11 @@
 //! Groups of devices.
 
-use homeport_api::Group;
-use rusqlite::OptionalExtension as _;
+use homeport_api::{Group, Page};
+use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::{StoreError, Tx};
+use super::{Paging, StoreError, Tx};
+
+const COLUMNS: &str = "name, (SELECT count(*) FROM group_devices WHERE group_devices.name = groups.name)";
 
 // === impl Tx ===
 
@@ -19,32 +21,22 @@ impl Tx {
 
     /// The group with this name.
     pub fn group(&self, name: &str) -> Result<Option<Group>, StoreError> {
-        let found: Option<String> = self
+        Ok(self
             .0
-            .prepare_cached("SELECT name FROM groups WHERE name = ?")?
-            .query_row([name], |row| row.get(0))
-            .optional()?;
-        found
-            .map(|name| {
-                let devices = self.group_devices(&name)?;
-                Ok(Group { name, devices })
-            })
-            .transpose()
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM groups WHERE name = ?"))?
+            .query_row([name], group)
+            .optional()?)
     }
 
-    /// All, by name.
-    pub fn groups(&self) -> Result<Vec<Group>, StoreError> {
-        let mut statement = self.0.prepare_cached("SELECT name FROM groups ORDER BY name")?;
-        let names: Vec<String> = statement
-            .query_map([], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        names
-            .into_iter()
-            .map(|name| {
-                let devices = self.group_devices(&name)?;
-                Ok(Group { name, devices })
-            })
-            .collect()
+    /// By name.
+    pub fn groups(&self, paging: &Paging<String>) -> Result<Page<Group>, StoreError> {
+        let mut statement = self.0.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM groups WHERE name > ?1 ORDER BY name LIMIT ?2"
+        ))?;
+        let after = paging.after.as_deref().unwrap_or_default();
+        let rows = statement.query_map(params![after, paging.rows()], group)?;
+        let rows = rows.collect::<Result<_, _>>()?;
+        Ok(paging.page(rows, |group: &Group| group.name.clone())?)
     }
 
     /// Whether there was one.
@@ -81,11 +73,30 @@ impl Tx {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    fn group_devices(&self, name: &str) -> Result<Vec<String>, StoreError> {
+    /// Ids of the devices of a group.
+    pub fn group_devices(&self, name: &str) -> Result<Vec<String>, StoreError> {
         let mut statement = self
             .0
             .prepare_cached("SELECT device FROM group_devices WHERE name = ? ORDER BY device")?;
         let rows = statement.query_map([name], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+
+    /// Ids of the devices of a group whose certificates were not revoked, by the devices' names.
+    pub fn able_group_devices(&self, name: &str) -> Result<Vec<String>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT device FROM group_devices JOIN devices ON devices.id = device WHERE group_devices.name = ? AND \
+             (EXISTS (SELECT 1 FROM certificates WHERE certificates.device = devices.id AND revoked_ms IS NULL) OR \
+             NOT EXISTS (SELECT 1 FROM certificates WHERE certificates.device = devices.id)) ORDER BY devices.name, device",
+        )?;
+        let rows = statement.query_map([name], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+fn group(row: &Row<'_>) -> rusqlite::Result<Group> {
+    Ok(Group {
+        name: row.get(0)?,
+        devices: row.get(1)?,
+    })
 }

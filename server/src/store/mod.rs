@@ -20,6 +20,7 @@ mod deployments;
 mod devices;
 mod groups;
 pub mod offline;
+mod page;
 mod pairing;
 mod queues;
 mod readers;
@@ -31,6 +32,7 @@ mod writer;
 
 pub use self::{
     deployments::OpenUpdate,
+    page::Paging,
     pairing::Token,
     telemetry::{MAX_VALUE, Range, Sample},
     updates::Transition,
@@ -273,9 +275,9 @@ mod tests {
         let working = store.write(|tx| tx.create_group("b"));
         let (failed, worked) = tokio::join!(failing, working);
         assert!(failed.is_err() && worked.unwrap());
-        let groups = store.read(Tx::groups).await.unwrap();
-        assert_eq!(groups.len(), 1);
-        assert_eq!(groups[0].name, "b");
+        let groups = store.read(|tx| tx.groups(&Paging::first(10))).await.unwrap();
+        assert_eq!(groups.items.len(), 1);
+        assert_eq!(groups.items[0].name, "b");
     }
 
     #[tokio::test]

@@ -1,9 +1,9 @@
 //! Pairing tokens.
 
-use homeport_api::{NewPairingToken, PairingTokenInfo};
+use homeport_api::{NewPairingToken, Page, PairingTokenInfo};
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::{StoreError, Tx};
+use super::{Paging, StoreError, Tx};
 
 /// A token as it is checked.
 #[derive(Debug, Clone)]
@@ -49,13 +49,15 @@ impl Tx {
         Ok(statement.query_row([hash], token).optional()?)
     }
 
-    /// All that were not taken back, newest first.
-    pub fn tokens(&self) -> Result<Vec<PairingTokenInfo>, StoreError> {
+    /// Those that were not taken back, newest first.
+    pub fn tokens(&self, paging: &Paging<u64>) -> Result<Page<PairingTokenInfo>, StoreError> {
         let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM pairing_tokens WHERE revoked = 0 ORDER BY id DESC"
+            "SELECT {COLUMNS} FROM pairing_tokens WHERE revoked = 0 AND id < ?1 ORDER BY id DESC LIMIT ?2"
         ))?;
-        let rows = statement.query_map([], |row| Ok(token(row)?.info))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let after = paging.below();
+        let rows = statement.query_map([after, paging.rows()], |row| Ok(token(row)?.info))?;
+        let rows = rows.collect::<Result<_, _>>()?;
+        Ok(paging.page(rows, |token: &PairingTokenInfo| token.id)?)
     }
 
     /// Notes who used a token, and with which key.

@@ -1,15 +1,14 @@
 //! Updates: one row for each device of a deployment and each local install, one for every state it went through.
 
-use homeport_api::{Bundle, DeviceProgress, DeviceUpdate, StateChange, UpdateOrigin, Why};
+use homeport_api::{
+    Bundle, DeviceProgress, DeviceUpdate, Page, StateChange, UpdateHistory, UpdateOrigin, Why,
+};
 use homeport_protocol::{DeploymentState, report::LocalInstall};
 use rusqlite::{OptionalExtension as _, Row, params};
 use serde::Deserialize as _;
 use serde::de::{IntoDeserializer as _, value::StrDeserializer};
 
-use super::{StoreError, Tx};
-
-/// Updates in a device's history that the API shows.
-const SHOWN: u32 = 100;
+use super::{Paging, StoreError, Tx};
 
 /// Local installs of a device that are kept.
 const LOCAL_INSTALLS: u32 = 100;
@@ -32,23 +31,91 @@ pub struct Transition {
     pub bytes_fetched: u64,
 }
 
-const COLUMNS: &str =
-    "id, deployment, version, state, reason, bytes_fetched, bundle_size, started_ms, updated_ms, device";
+const COLUMNS: &str = "updates.id, deployment, version, state, previous, steps, reason, running_version, running_slot, \
+     bytes_fetched, bundle_size, started_ms, updated_ms, device";
 
 // === impl Tx ===
 
 impl Tx {
     /// Newest first.
-    pub fn updates_of_device(&self, device: &str) -> Result<Vec<DeviceUpdate>, StoreError> {
+    pub fn updates_of_device(
+        &self,
+        device: &str,
+        paging: &Paging<u64>,
+    ) -> Result<Page<DeviceUpdate>, StoreError> {
         let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM updates WHERE device = ? ORDER BY id DESC LIMIT ?"
+            "SELECT {COLUMNS} FROM updates WHERE device = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
         ))?;
-        let mut rows = statement.query(params![device, SHOWN])?;
+        let after = paging.below();
+        let mut rows = statement.query(params![device, after, paging.rows()])?;
         let mut updates = Vec::new();
         while let Some(row) = rows.next()? {
-            updates.push(self.assemble_update(row)?);
+            updates.push(update(row)?);
         }
-        Ok(updates)
+        Ok(paging.page(updates, |update| update.id)?)
+    }
+
+    /// Devices of a deployment, or those of them that are in `state`, in the order in which they were given it.
+    pub fn updates_of_deployment(
+        &self,
+        deployment: u64,
+        state: Option<DeploymentState>,
+        paging: &Paging<u64>,
+    ) -> Result<Page<DeviceProgress>, StoreError> {
+        let after = paging.above();
+        let (mut of_state, mut of_any);
+        let mut rows = if let Some(state) = state {
+            of_state = self.0.prepare_cached(&format!(
+                "SELECT {COLUMNS}, name FROM updates JOIN devices ON devices.id = device \
+                 WHERE deployment = ?1 AND state = ?4 AND updates.id > ?2 ORDER BY updates.id LIMIT ?3"
+            ))?;
+            of_state.query(params![deployment, after, paging.rows(), state.as_str()])?
+        } else {
+            of_any = self.0.prepare_cached(&format!(
+                "SELECT {COLUMNS}, name FROM updates JOIN devices ON devices.id = device \
+                 WHERE deployment = ?1 AND updates.id > ?2 ORDER BY updates.id LIMIT ?3"
+            ))?;
+            of_any.query(params![deployment, after, paging.rows()])?
+        };
+        let mut devices = Vec::new();
+        while let Some(row) = rows.next()? {
+            devices.push(progress(row)?);
+        }
+        Ok(paging.page(devices, |device| device.update.id)?)
+    }
+
+    /// An update of a device, with every state that it went through.
+    pub fn update_history(&self, device: &str, id: u64) -> Result<Option<UpdateHistory>, StoreError> {
+        let Ok(id) = i64::try_from(id) else {
+            return Ok(None);
+        };
+        let found = self
+            .0
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM updates WHERE id = ? AND device = ?"
+            ))?
+            .query_row(params![id, device], |row| Ok(update(row)))
+            .optional()?
+            .transpose()?;
+        let Some(update) = found else {
+            return Ok(None);
+        };
+        let mut statement = self.0.prepare_cached(
+            "SELECT state, at_ms, running_version, running_slot, reason FROM update_states WHERE update_id = ? ORDER BY id",
+        )?;
+        let mut rows = statement.query([id])?;
+        let mut history = Vec::new();
+        while let Some(row) = rows.next()? {
+            let name: String = row.get(0)?;
+            history.push(StateChange {
+                state: state(&name),
+                at_ms: row.get(1)?,
+                running_version: row.get(2)?,
+                running_slot: row.get(3)?,
+                reason: why(row.get(4)?)?,
+            });
+        }
+        Ok(Some(UpdateHistory { update, history }))
     }
 
     /// One device of a deployment.
@@ -57,10 +124,10 @@ impl Tx {
             return Ok(None);
         };
         let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM updates WHERE deployment = ? AND device = ?"
+            "SELECT {COLUMNS}, name FROM updates JOIN devices ON devices.id = device WHERE deployment = ? AND device = ?"
         ))?;
         statement
-            .query_row(params![deployment, device], |row| Ok(self.assemble_progress(row)))
+            .query_row(params![deployment, device], |row| Ok(progress(row)))
             .optional()?
             .transpose()
     }
@@ -81,8 +148,9 @@ impl Tx {
         let id: i64 = self
             .0
             .prepare_cached(
-                "UPDATE updates SET state = ?1, final = ?2, reason = ?3, bytes_fetched = max(bytes_fetched, ?4), updated_ms = ?5 \
-                 WHERE deployment = ?6 AND device = ?7 RETURNING id",
+                "UPDATE updates SET state = ?1, final = ?2, reason = ?3, bytes_fetched = max(bytes_fetched, ?4), updated_ms = ?5, \
+                 previous = state, steps = steps + 1, running_version = ?6, running_slot = ?7 \
+                 WHERE deployment = ?8 AND device = ?9 RETURNING id",
             )?
             .query_row(
                 params![
@@ -91,6 +159,8 @@ impl Tx {
                     reason,
                     clamp(transition.bytes_fetched),
                     now_ms,
+                    transition.running_version,
+                    transition.running_slot,
                     deployment,
                     device
                 ],
@@ -138,8 +208,8 @@ impl Tx {
         let id: Option<i64> = self
             .0
             .prepare_cached(
-                "INSERT INTO updates (device, version, state, final, reason, started_ms, updated_ms, local_key) \
-                 VALUES (?1, ?2, ?3, 1, ?4, ?5, ?5, ?6) ON CONFLICT DO NOTHING RETURNING id",
+                "INSERT INTO updates (device, version, state, final, reason, started_ms, updated_ms, local_key, running_version, running_slot) \
+                 VALUES (?1, ?2, ?3, 1, ?4, ?5, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING RETURNING id",
             )?
             .query_row(
                 params![
@@ -148,7 +218,9 @@ impl Tx {
                     transition.state.as_str(),
                     reason,
                     now_ms,
-                    key
+                    key,
+                    transition.running_version,
+                    transition.running_slot
                 ],
                 |row| row.get(0),
             )
@@ -201,21 +273,9 @@ impl Tx {
             "SELECT {COLUMNS} FROM updates WHERE device = ? ORDER BY final, id DESC LIMIT 1"
         ))?;
         statement
-            .query_row([device], |row| Ok(self.assemble_update(row)))
+            .query_row([device], |row| Ok(update(row)))
             .optional()?
             .transpose()
-    }
-
-    pub(super) fn updates_of_deployment(&self, deployment: u64) -> Result<Vec<DeviceProgress>, StoreError> {
-        let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM updates WHERE deployment = ? ORDER BY id"
-        ))?;
-        let mut rows = statement.query([deployment])?;
-        let mut devices = Vec::new();
-        while let Some(row) = rows.next()? {
-            devices.push(self.assemble_progress(row)?);
-        }
-        Ok(devices)
     }
 
     fn insert_state(&self, now_ms: i64, id: i64, transition: &Transition) -> Result<(), StoreError> {
@@ -242,56 +302,41 @@ impl Tx {
             ])?;
         Ok(())
     }
+}
 
-    fn assemble_progress(&self, row: &Row<'_>) -> Result<DeviceProgress, StoreError> {
-        let device: String = row.get(9)?;
-        Ok(DeviceProgress {
-            device_name: self.device_name(&device)?,
-            device,
-            update: self.assemble_update(row)?,
-        })
-    }
+/// A row of `COLUMNS` with the device's name behind.
+fn progress(row: &Row<'_>) -> Result<DeviceProgress, StoreError> {
+    Ok(DeviceProgress {
+        device: row.get(13)?,
+        device_name: row.get(14)?,
+        update: update(row)?,
+    })
+}
 
-    fn assemble_update(&self, row: &Row<'_>) -> Result<DeviceUpdate, StoreError> {
-        let deployment: Option<u64> = row.get(1)?;
-        let name: String = row.get(3)?;
-        Ok(DeviceUpdate {
-            origin: match deployment {
-                Some(_) => UpdateOrigin::Deployment,
-                None => UpdateOrigin::Local,
-            },
-            deployment,
-            version: row.get(2)?,
-            state: state(&name),
-            reason: why(row.get(4)?)?,
-            percent: 0,
-            message: String::new(),
-            bytes_fetched: row.get(5)?,
-            bundle_size: row.get(6)?,
-            started_ms: row.get(7)?,
-            updated_ms: row.get(8)?,
-            history: self.history(row.get(0)?)?,
-        })
-    }
-
-    fn history(&self, update: i64) -> Result<Vec<StateChange>, StoreError> {
-        let mut statement = self.0.prepare_cached(
-            "SELECT state, at_ms, running_version, running_slot, reason FROM update_states WHERE update_id = ? ORDER BY id",
-        )?;
-        let mut rows = statement.query([update])?;
-        let mut history = Vec::new();
-        while let Some(row) = rows.next()? {
-            let name: String = row.get(0)?;
-            history.push(StateChange {
-                state: state(&name),
-                at_ms: row.get(1)?,
-                running_version: row.get(2)?,
-                running_slot: row.get(3)?,
-                reason: why(row.get(4)?)?,
-            });
-        }
-        Ok(history)
-    }
+fn update(row: &Row<'_>) -> Result<DeviceUpdate, StoreError> {
+    let deployment: Option<u64> = row.get(1)?;
+    let (name, previous): (String, Option<String>) = (row.get(3)?, row.get(4)?);
+    Ok(DeviceUpdate {
+        id: row.get(0)?,
+        origin: match deployment {
+            Some(_) => UpdateOrigin::Deployment,
+            None => UpdateOrigin::Local,
+        },
+        deployment,
+        version: row.get(2)?,
+        state: state(&name),
+        previous: previous.as_deref().map(state),
+        steps: row.get(5)?,
+        reason: why(row.get(6)?)?,
+        running_version: row.get(7)?,
+        running_slot: row.get(8)?,
+        percent: 0,
+        message: String::new(),
+        bytes_fetched: row.get(9)?,
+        bundle_size: row.get(10)?,
+        started_ms: row.get(11)?,
+        updated_ms: row.get(12)?,
+    })
 }
 
 /// The state of this name; [`DeploymentState::Unknown`] for names that are none.
@@ -345,7 +390,9 @@ mod tests {
                 }
                 let count = |query: &str| tx.0.query_row(query, [], |row| row.get::<_, u32>(0));
                 Ok::<_, StoreError>((
-                    tx.updates_of_device("a")?[0].version.clone(),
+                    tx.updates_of_device("a", &Paging::first(1))?.items[0]
+                        .version
+                        .clone(),
                     count("SELECT count(*) FROM updates")?,
                     count("SELECT count(*) FROM update_states")?,
                 ))

@@ -144,8 +144,7 @@ fn a_backup_under_load_becomes_a_working_server() {
     assert!(device.works(&server));
     device.connect(&server);
     assert_eq!(download(&server, &device, &id), file);
-    let bundles = person.get("/api/v1/bundles");
-    for bundle in bundles.as_array().unwrap() {
+    for bundle in person.list("/api/v1/bundles") {
         download(&server, &device, bundle["id"].as_str().unwrap());
     }
 }
@@ -188,7 +187,7 @@ fn an_older_state_leaves_what_came_since() {
     }
     assert!(!since.works(&server));
     assert_eq!(download(&server, &renewed, &second), file);
-    assert_eq!(person.get("/api/v1/bundles").as_array().unwrap().len(), 2);
+    assert_eq!(person.list("/api/v1/bundles").len(), 2);
     for name in ["notes.txt", "bundles/notes.txt"] {
         assert_eq!(fs::read_to_string(server.data_dir().join(name)).unwrap(), "mine");
     }
@@ -230,8 +229,8 @@ fn certificates_that_only_the_lost_database_knew_come_back_when_they_are_let() {
     }
     let person = server.log_in();
     let is_told = || {
-        let audit = person.get("/api/v1/audit");
-        audit.as_array().unwrap().iter().any(|entry| {
+        let audit = person.list("/api/v1/audit");
+        audit.iter().any(|entry| {
             entry["action"] == "device.unknown-certificate" && entry["subject"] == renewed.id.as_str()
         })
     };

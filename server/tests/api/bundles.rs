@@ -47,7 +47,7 @@ fn a_bundle_goes_in_and_out() {
         (&"test".into(), &"1.2".into())
     );
     assert_eq!(upload(&person, &file).status(), 200);
-    assert_eq!(person.get("/api/v1/bundles").as_array().unwrap().len(), 1);
+    assert_eq!(person.list("/api/v1/bundles").len(), 1);
 
     let url = format!("{}/device/v1/bundles/{id}", server.url());
     let mut stranger = server.agent().get(&url).call().unwrap();
@@ -133,7 +133,7 @@ fn what_cannot_be_used_is_refused_and_leaves_nothing_behind() {
         assert_eq!(problem(&mut download(&device, &url, &[])).0, 404, "{id}");
     }
     assert_eq!(stored(&server), 0);
-    assert!(person.get("/api/v1/bundles").as_array().unwrap().is_empty());
+    assert!(person.list("/api/v1/bundles").is_empty());
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn operators_work_on_a_full_disk() {
 
     let server = Server::start_in(server.kill());
     let person = server.log_in();
-    assert_eq!(person.get("/api/v1/devices").as_array().unwrap().len(), 1);
+    assert_eq!(person.list("/api/v1/devices").len(), 1);
     disk.free();
     until(|| health(&server) == "ok");
     let mut link = device.connect(&server);

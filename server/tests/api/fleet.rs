@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use homeport_api::{Deployment, NewDeployment, NewPairingToken, Target};
+use homeport_api::{Deployment, DeviceUpdate, NewDeployment, NewPairingToken, Target};
 use homeport_protocol::{
     Command, DeploymentState, DeviceId, FailureCode, Inventory, PairingToken, Reason, Record, Report,
     Sequenced,
@@ -17,7 +17,7 @@ use homeport_server::{
     est::{Enrolment as _, Hints, IssueError},
     fleet::{Addresses, Fleet, FleetError},
     mqtt::{Fingerprint, Handler as _, HandlerError, Registry},
-    store::{Range, Store},
+    store::{Paging, Range, Store},
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -137,11 +137,24 @@ impl World {
         self.fleet.deploy(ADMIN.into(), new).await
     }
 
+    /// The device of a deployment to one device.
+    async fn update(&self, deployment: u64) -> (String, DeviceUpdate) {
+        let devices = self.fleet.deployment_devices(deployment, None, Paging::first(2));
+        let mut devices = devices.await.unwrap().items;
+        assert_eq!(devices.len(), 1);
+        let device = devices.remove(0);
+        (device.device, device.update)
+    }
+
     async fn states(&self, deployment: u64) -> Vec<DeploymentState> {
-        let deployment = self.fleet.deployment(deployment).await.unwrap();
-        let history = &deployment.devices[0].update.history;
-        assert_eq!(history.last().unwrap().state, deployment.devices[0].update.state);
-        history.iter().map(|change| change.state).collect()
+        let (device, update) = self.update(deployment).await;
+        let found = self.fleet.update_history(device, update.id).await.unwrap();
+        assert_eq!(found.update, update);
+        let states: Vec<_> = found.history.iter().map(|change| change.state).collect();
+        assert_eq!(states.last(), Some(&update.state));
+        assert_eq!(states.iter().nth_back(1), update.previous.as_ref());
+        assert_eq!(states.len() as u64, update.steps);
+        states
     }
 }
 
@@ -217,7 +230,7 @@ async fn a_token_pairs_one_device_however_many_ask() {
     );
 
     let taken_back = world.token(NewPairingToken::default()).await;
-    let id = world.fleet.tokens().await.unwrap()[0].id;
+    let id = world.fleet.tokens(Paging::first(1)).await.unwrap().items[0].id;
     world.fleet.revoke_token(ADMIN.into(), id).await.unwrap();
     assert_eq!(
         world.enrol(&taken_back, &KEY, [41; 32]).await,
@@ -262,7 +275,15 @@ async fn what_cannot_be_signed_costs_nothing() {
     let refuse = |_: &DeviceId| Err(rcgen::Error::CouldNotParseCertificate.into());
     let refused = world.fleet.enrol(&token.secret, &KEY, &hints(), refuse).await;
     assert!(matches!(refused, Err(IssueError::Sign(_))), "{refused:?}");
-    assert!(world.fleet.devices(None).await.unwrap().is_empty());
+    assert!(
+        world
+            .fleet
+            .devices(None, Paging::first(1))
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
     world.enrol(&token, &[2; 32], [9; 32]).await.unwrap();
 }
 
@@ -465,6 +486,130 @@ async fn an_update_goes_its_way_and_its_repeats_change_nothing() {
 }
 
 #[tokio::test]
+async fn a_list_is_read_page_by_page() {
+    let world = World::new().await;
+    for _ in 0..5 {
+        world.pair().await;
+    }
+    // All have the same name: they are told apart by their ids.
+    let all = world.fleet.devices(None, Paging::first(10)).await.unwrap();
+    assert!(all.next.is_none());
+    let all: Vec<_> = all.items.into_iter().map(|device| device.id).collect();
+    assert!(all.is_sorted() && all.len() == 5);
+
+    let (mut seen, mut paging) = (Vec::new(), Paging::first(2));
+    loop {
+        let page = world.fleet.devices(None, paging).await.unwrap();
+        seen.extend(page.items.into_iter().map(|device| device.id));
+        let Some(next) = page.next else { break };
+        // The last device of the page goes, and the list goes on behind it.
+        let gone = seen.last().unwrap().clone();
+        world.fleet.delete_device(ADMIN.into(), gone).await.unwrap();
+        paging = Paging::behind(&next, 2).unwrap();
+    }
+    assert_eq!(seen, all);
+}
+
+#[tokio::test]
+async fn people_find_a_device_by_id_name_or_the_beginning_of_its_id() {
+    let world = World::new().await;
+    let (one, other) = (world.pair().await, world.pair().await);
+    let find = async |text: &str| {
+        let found = world.fleet.find_devices(text.into(), Paging::first(10));
+        let found = found.await.unwrap().items.into_iter();
+        found.map(|device| device.id).collect::<Vec<_>>()
+    };
+    let (one, other) = (one.id.to_string(), other.id.to_string());
+    assert_eq!(find(&one).await, std::slice::from_ref(&one));
+    assert_eq!(find("board").await.len(), 2, "the host name is the name of both");
+    assert_eq!(find(&one[..15]).await, std::slice::from_ref(&one));
+    for nothing in ["", "boar", "%", "*", "~"] {
+        assert!(find(nothing).await.is_empty(), "{nothing}");
+    }
+    // Somebody else's id for a name: the id goes first.
+    world
+        .fleet
+        .rename_device(ADMIN.into(), other, one.clone())
+        .await
+        .unwrap();
+    assert_eq!(find(&one).await, std::slice::from_ref(&one));
+}
+
+#[tokio::test]
+async fn a_deployment_to_many_is_told_in_one_piece() {
+    let world = World::new().await;
+    let group = "all".to_owned();
+    world
+        .fleet
+        .create_group(ADMIN.into(), group.clone())
+        .await
+        .unwrap();
+    let mut devices = Vec::new();
+    for _ in 0..101 {
+        let device = world.pair().await;
+        let join = world
+            .fleet
+            .join_group(ADMIN.into(), group.clone(), device.id.to_string());
+        join.await.unwrap();
+        devices.push(device);
+    }
+    let revoked = devices.pop().unwrap().id.to_string();
+    world.fleet.revoke_device(ADMIN.into(), revoked).await.unwrap();
+    let mut watcher = world.fleet.watch();
+    let deploy = async || {
+        let new = NewDeployment {
+            bundle: world.bundle.clone(),
+            target: Target::Group(group.clone()),
+        };
+        world.fleet.deploy(ADMIN.into(), new).await.unwrap()
+    };
+    let deployment = deploy().await;
+    assert_eq!(deployment.states, [("offered".to_owned(), 100)].into());
+    assert!(watcher.next().await.unwrap().contains(r#""type":"deployment""#));
+    for _ in 0..100 {
+        assert!(watcher.next().await.unwrap().contains(r#""type":"update""#));
+    }
+
+    world.connect(&mut devices[0]).await;
+    world
+        .state(&mut devices[0], deployment.id, DeploymentState::Failed)
+        .await;
+    let offered = Some(DeploymentState::Offered);
+    let page = world
+        .fleet
+        .deployment_devices(deployment.id, offered, Paging::first(60));
+    let page = page.await.unwrap();
+    assert_eq!(page.items.len(), 60);
+    let rest = Paging::behind(&page.next.unwrap(), 60).unwrap();
+    let rest = world.fleet.deployment_devices(deployment.id, offered, rest);
+    assert_eq!(rest.await.unwrap().items.len(), 39);
+    let cancelled = world.fleet.cancel(ADMIN.into(), deployment.id).await.unwrap();
+    assert_eq!(
+        cancelled.states,
+        [("cancelled".to_owned(), 99), ("failed".to_owned(), 1)].into()
+    );
+    assert!(cancelled.finished);
+
+    // One more than is told one by one.
+    let one_more = world.pair().await;
+    let join = world
+        .fleet
+        .join_group(ADMIN.into(), group.clone(), one_more.id.to_string());
+    join.await.unwrap();
+    let mut watcher = world.fleet.watch();
+    assert_eq!(deploy().await.states["offered"], 101);
+    assert!(watcher.next().await.unwrap().contains(r#""type":"deployment""#));
+    assert_eq!(&*watcher.next().await.unwrap(), r#"{"type":"resync"}"#);
+    assert!(
+        futures_util::FutureExt::now_or_never(watcher.next()).is_none(),
+        "nothing else"
+    );
+    let newest = world.fleet.deployments(Paging::first(1)).await.unwrap();
+    assert_eq!(newest.items[0].states["offered"], 101);
+    assert!(newest.next.is_some());
+}
+
+#[tokio::test]
 async fn done_means_that_the_new_version_runs() {
     let world = World::new().await;
     let mut device = world.pair().await;
@@ -476,8 +621,7 @@ async fn done_means_that_the_new_version_runs() {
     };
     report.running_version = "1".into();
     world.report(&mut device, Report::Deployment(report)).await;
-    let shown = world.fleet.deployment(deployment).await.unwrap();
-    let update = &shown.devices[0].update;
+    let (_, update) = world.update(deployment).await;
     assert_eq!(update.state, DeploymentState::RolledBack);
     assert_eq!(update.reason.as_ref().unwrap().code, FailureCode::UnexpectedSlot);
 }
@@ -506,7 +650,7 @@ async fn a_device_that_was_never_told_need_not_agree() {
     let deployment = world.deploy(&device).await.unwrap().id;
     let cancelled = world.fleet.cancel(ADMIN.into(), deployment).await.unwrap();
     assert!(cancelled.finished);
-    assert_eq!(cancelled.devices[0].update.state, DeploymentState::Cancelled);
+    assert_eq!(cancelled.states, [("cancelled".to_owned(), 1)].into());
     assert_eq!(world.connect(&mut device).await, []);
 }
 
@@ -584,7 +728,8 @@ async fn local_installs_are_in_the_history_once() {
     });
     world.report(&mut device, install.clone()).await;
     world.report(&mut device, install).await;
-    let updates = world.fleet.updates(device.id.to_string()).await.unwrap();
+    let updates = world.fleet.updates(device.id.to_string(), Paging::first(10));
+    let updates = updates.await.unwrap().items;
     assert_eq!(updates.len(), 1);
     assert_eq!(updates[0].deployment, None);
     assert_eq!(updates[0].reason.as_ref().unwrap().detail, "bad signature");
@@ -613,7 +758,15 @@ async fn a_removed_device_is_gone() {
         world.fleet.report(&device.id, report).await,
         Err(HandlerError::Refused(_))
     ));
-    assert!(world.fleet.devices(None).await.unwrap().is_empty());
+    assert!(
+        world
+            .fleet
+            .devices(None, Paging::first(1))
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
 }
 
 fn any_state() -> impl Strategy<Value = DeploymentState> {

@@ -106,10 +106,8 @@ fn failed_logins_are_audited() {
         guess(&server, "adm\u{1b}in", "wrong");
     }
     let person = server.log_in();
-    let audit = person.get("/api/v1/audit");
+    let audit = person.list("/api/v1/audit");
     let failed: Vec<_> = audit
-        .as_array()
-        .unwrap()
         .iter()
         .filter(|entry| entry["action"] == "session.fail")
         .collect();
@@ -171,7 +169,15 @@ fn every_error_is_a_problem() {
         ("GET", "/api/v1/devices?group=none", "", 404),
         ("GET", "/api/v1/deployments/x", "", 400),
         ("GET", "/api/v1/deployments/18446744073709551615", "", 404),
-        ("GET", "/api/v1/audit?before=x", "", 400),
+        ("GET", "/api/v1/audit?after=x", "", 400),
+        // The cursor of another list.
+        ("GET", "/api/v1/devices?after=MQ", "", 400),
+        ("GET", "/api/v1/devices?limit=0", "", 400),
+        ("GET", "/api/v1/devices?limit=201", "", 400),
+        ("GET", "/api/v1/devices?find=a&group=b", "", 400),
+        ("GET", "/api/v1/devices/none/updates/1", "", 404),
+        ("GET", "/api/v1/deployments/1/devices", "", 404),
+        ("GET", "/api/v1/deployments/1/devices?state=odd", "", 400),
         ("DELETE", "/api/v1/pairing-tokens/4", "", 404),
         ("POST", "/api/v1/pairing-tokens", r#"{"ttl_seconds": 0}"#, 422),
         ("POST", "/api/v1/pairing-tokens", r#"{"device": "none"}"#, 404),
@@ -196,7 +202,7 @@ fn pairing_tokens_work_once_and_are_seen() {
     let server = Server::start();
     let person = server.log_in();
     let device = person.pair(&server);
-    let tokens = person.get("/api/v1/pairing-tokens");
+    let tokens = person.list("/api/v1/pairing-tokens");
     assert_eq!(tokens[0]["used_by"], device.id.as_str());
     let shown = person.get(&format!("/api/v1/devices/{}", device.id));
     assert_eq!(shown["online"], false);
@@ -218,9 +224,7 @@ fn pairing_tokens_work_once_and_are_seen() {
     assert!(!answer.is_ok_and(|answer| answer.status() == 200));
 
     let actions: Vec<_> = person
-        .get("/api/v1/audit")
-        .as_array()
-        .unwrap()
+        .list("/api/v1/audit")
         .iter()
         .map(|entry| entry["action"].as_str().unwrap().to_owned())
         .collect();

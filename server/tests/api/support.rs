@@ -232,6 +232,14 @@ impl Person {
         json(&mut response)
     }
 
+    /// The items of a list's first page.
+    pub(crate) fn list(&self, path: &str) -> Vec<Value> {
+        match self.get(path)["items"].take() {
+            Value::Array(items) => items,
+            other => panic!("{path} is no list: {other}"),
+        }
+    }
+
     pub(crate) fn post(&self, path: &str, body: &Value) -> Response<Body> {
         self.send("POST", path, body.to_string())
     }

@@ -145,12 +145,8 @@ fn a_token_that_is_taken_back_pairs_a_device_whole_or_not_at_all() {
         }
         assert_eq!(enrol(&server, &server.agent(), &token).err(), Some(401));
     }
-    let all = person.get("/api/v1/devices");
-    assert_eq!(
-        all.as_array().unwrap().len(),
-        devices,
-        "none without a certificate"
-    );
+    let all = person.list("/api/v1/devices");
+    assert_eq!(all.len(), devices, "none without a certificate");
 }
 
 #[test]

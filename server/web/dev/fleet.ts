@@ -1,6 +1,15 @@
 // An invented fleet in the API's own types, for looking at the page without devices.
 
-import type { AuditEntry, Bundle, Deployment, Device, DeviceProgress, Group, Series } from "../src/api/types";
+import type {
+  AuditEntry,
+  Bundle,
+  Deployment,
+  Device,
+  DeviceProgress,
+  Group,
+  Series,
+  StateChange,
+} from "../src/api/types";
 
 const MINUTE = 60_000;
 const DAY = 86_400_000;
@@ -83,7 +92,7 @@ function slot(name: string, bootname: string, state: string, boot_status: string
 
 export const groups: Group[] = ["canary", "greenhouses", "plant-celle"].map((name) => ({
   name,
-  devices: devices.filter((device) => device.groups.includes(name)).map(({ id }) => id),
+  devices: devices.filter((device) => device.groups.includes(name)).length,
 }));
 
 const PATH = ["offered", "downloading", "installing", "installed", "rebooting", "trial", "verified"];
@@ -109,25 +118,35 @@ export function progress(
   return {
     device: device.id,
     device_name: device.name,
+    id: deployment * 10 + devices.indexOf(device),
     origin: "deployment",
     deployment,
     version,
     state,
+    previous: passed.at(-2) ?? null,
+    steps: passed.length,
     reason,
+    running_version: device.os_version,
+    running_slot: "A",
     percent: installing ? 46 : 0,
     message: installing ? "Copying image to rootfs.1" : "",
     bytes_fetched: passed.length > 2 ? 7_340_032 : 0,
     bundle_size: 184_320_512,
     started_ms: at,
     updated_ms: at + passed.length * 21_000,
-    history: passed.map((entered, index) => ({
-      state: entered,
-      at_ms: at + index * 21_000,
-      running_version: index > 4 && entered !== "rolled_back" ? version : device.os_version,
-      running_slot: index > 4 && entered !== "rolled_back" ? "B" : "A",
-      reason: entered === state ? reason : null,
-    })),
   };
+}
+
+/** Every state of an update that went the way to its state without a detour. */
+export function history(update: DeviceProgress): StateChange[] {
+  const passed = PATH.slice(0, update.steps);
+  return passed.map((entered, index) => ({
+    state: index === update.steps - 1 ? update.state : entered,
+    at_ms: update.started_ms + index * 21_000,
+    running_version: index > 4 ? update.version : "2026.10.0",
+    running_slot: index > 4 ? "B" : "A",
+    reason: index === update.steps - 1 ? (update.reason ?? null) : null,
+  }));
 }
 
 const states: [number, number, string, string, number][] = [
@@ -139,6 +158,8 @@ const states: [number, number, string, string, number][] = [
   [4, 9, "2026.11.1", "failed", start - 8.5 * DAY],
 ];
 
+export const progresses: DeviceProgress[] = [];
+
 export const deployments: Deployment[] = [12, 11, 10, 9].map((id) => {
   const rows = states.filter(([, deployment]) => deployment === id);
   const all = rows.flatMap(([index, , version, state, at]) => {
@@ -146,6 +167,7 @@ export const deployments: Deployment[] = [12, 11, 10, 9].map((id) => {
     if (!device) return [];
     const row = progress(device, id, version, state, at);
     device.update = row;
+    progresses.push(row);
     return [row];
   });
   const [, , version = "", , at = start] = rows[0] ?? [];
@@ -157,7 +179,8 @@ export const deployments: Deployment[] = [12, 11, 10, 9].map((id) => {
     created_ms: at - 2000,
     created_by: "admin",
     finished: id !== 12,
-    devices: all,
+    states: Object.fromEntries(all.map(({ state }) => [state, all.filter((one) => one.state === state).length])),
+    updated_ms: at,
   };
 });
 

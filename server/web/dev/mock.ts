@@ -4,8 +4,8 @@
 import { readFile } from "node:fs/promises";
 import { createServer, type ServerResponse } from "node:http";
 import { join, normalize } from "node:path";
-import type { CreatedPairingToken, Event } from "../src/api/types";
-import { audit, bundles, deployments, devices, groups, progress, telemetry } from "./fleet";
+import type { CreatedPairingToken, Event, Page } from "../src/api/types";
+import { audit, bundles, deployments, devices, groups, history, progresses, telemetry } from "./fleet";
 
 const PORT = Number(process.env["PORT"] ?? 8080);
 const DIST = join(process.cwd(), "dist");
@@ -29,7 +29,7 @@ setInterval(() => {
   for (const device of devices.filter(({ online }) => online)) {
     send({ type: "telemetry", device: device.id, series: telemetry(to - SAMPLE_EVERY_MS, to, 1) });
   }
-  const running = deployments[0]?.devices[0];
+  const [running] = progresses;
   if (running && !empty) {
     running.percent = (running.percent + 1) % 100;
     running.updated_ms = to;
@@ -37,8 +37,12 @@ setInterval(() => {
   }
 }, SAMPLE_EVERY_MS);
 
+function page<T>(items: T[]): Page<T> {
+  return { items: empty ? [] : items };
+}
+
 function answer(method: string, url: URL): unknown {
-  const [section, id, sub] = url.pathname.replace("/api/v1/", "").split("/");
+  const [section, id, sub, update] = url.pathname.replace("/api/v1/", "").split("/");
   switch (`${method} ${section}`) {
     case "GET session":
       return { name: "admin" };
@@ -50,22 +54,22 @@ function answer(method: string, url: URL): unknown {
         return telemetry(from, Number(url.searchParams.get("to_ms")), Number(url.searchParams.get("points")));
       }
       if (sub === "updates") {
-        const device = devices.find((one) => one.id === id);
-        if (!device) return [];
-        const past = progress(device, 3, "2026.10.0", "verified", Date.now() - 30 * 86_400_000);
-        return device.update ? [device.update, past] : [past];
+        const own = progresses.filter(({ device }) => device === id);
+        const one = own.find((row) => row.id === Number(update));
+        return one ? { ...one, history: history(one) } : page(own);
       }
-      return id ? devices.find((device) => device.id === id) : empty ? [] : devices;
+      return id ? devices.find((device) => device.id === id) : page(devices);
     case "GET groups":
-      return empty ? [] : groups;
+      return page(groups);
     case "GET bundles":
-      return empty ? [] : bundles;
+      return page(bundles);
     case "GET deployments":
-      return id ? deployments.find((one) => one.id === Number(id)) : empty ? [] : deployments;
+      if (sub === "devices") return page(progresses.filter(({ deployment }) => deployment === Number(id)));
+      return id ? deployments.find((one) => one.id === Number(id)) : page(deployments);
     case "GET audit":
-      return url.searchParams.has("before") ? [] : audit;
+      return page(audit);
     case "GET pairing-tokens":
-      return [];
+      return page([]);
     case "POST pairing-tokens":
       return {
         id: 7,

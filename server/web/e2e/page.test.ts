@@ -432,6 +432,27 @@ test("a session that ended leads to the login and back to the same place", async
   await page.getByText("deployment.").first().waitFor();
 });
 
+test("a list that is longer than a page is read to its end", async () => {
+  await page.evaluate(async () => {
+    for (let number = 0; number < 60; number += 1) {
+      const body = JSON.stringify({ device_name: `unit ${number}` });
+      const headers = { "Content-Type": "application/json" };
+      await fetch("/api/v1/pairing-tokens", { method: "POST", headers, body });
+    }
+  });
+  await section("Devices");
+  await section("Audit");
+  const rows = page.locator(".audit-rows > li");
+  await rows.nth(49).waitFor();
+  assert.equal(await rows.count(), 50);
+  while (await page.getByRole("button", { name: "Show older" }).isVisible()) {
+    const before = await rows.count();
+    await page.getByRole("button", { name: "Show older" }).click();
+    await rows.nth(before).waitFor();
+  }
+  await rows.last().getByText("user.create").waitFor();
+});
+
 test("a device is revoked, a bundle is deleted, a device is deleted", async () => {
   await section("Bundles");
   const card = page.getByRole("listitem").filter({ hasText: "another-board" });

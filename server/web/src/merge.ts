@@ -1,7 +1,6 @@
 // What the page knows, and how an event changes it. No I/O: events in, new state out.
 
 import type { Bundle, Deployment, Device, DeviceProgress, DeviceUpdate, Event } from "./api/types";
-import { isFinal } from "./update";
 
 export interface Fleet {
   devices: ReadonlyMap<string, Device>;
@@ -12,8 +11,8 @@ export interface Fleet {
 /** What an event did. */
 export interface Merged {
   fleet: Fleet;
-  /** A deployment that an event names and that is not known yet: fetch it. */
-  unknownDeployment?: number;
+  /** A deployment whose devices are to be counted again: one of them entered another state. */
+  movedDeployment?: number;
 }
 
 export const EMPTY: Fleet = { devices: new Map(), bundles: new Map(), deployments: new Map() };
@@ -29,6 +28,8 @@ export function merge(fleet: Fleet, event: Event): Merged {
       return { fleet: { ...fleet, bundles: put(fleet.bundles, event.bundle.id, event.bundle) } };
     case "bundle_removed":
       return { fleet: { ...fleet, bundles: without(fleet.bundles, event.id) } };
+    case "deployment":
+      return { fleet: mergeDeployment(fleet, event.deployment) };
     case "update":
       return mergeUpdate(fleet, event.update);
     default:
@@ -43,48 +44,47 @@ function mergeDevice(fleet: Fleet, device: Device): Fleet {
   return { ...fleet, devices: put(fleet.devices, device.id, overtaken ? { ...device, update: known } : device) };
 }
 
-/** Takes over a deployment from the answer to a call, save what events told meanwhile that is newer. */
+/** How a deployment is now, as an event or the answer to a call told. An answer may be older than what overtook it. */
 export function mergeDeployment(fleet: Fleet, deployment: Deployment): Fleet {
-  const known = new Map(fleet.deployments.get(deployment.id)?.devices.map((one) => [one.device, one]));
-  const devices = deployment.devices.map((arrived) => {
-    const other = known.get(arrived.device);
-    return other && arrived.updated_ms <= other.updated_ms ? other : arrived;
-  });
-  return { ...fleet, deployments: put(fleet.deployments, deployment.id, withDevices(deployment, devices)) };
-}
-
-function withDevices(deployment: Deployment, devices: DeviceProgress[]): Deployment {
-  return { ...deployment, devices, finished: devices.every(({ state }) => isFinal(state)) };
+  const known = fleet.deployments.get(deployment.id);
+  if (known && deployment.updated_ms < known.updated_ms) return fleet;
+  return { ...fleet, deployments: put(fleet.deployments, deployment.id, deployment) };
 }
 
 function mergeUpdate(fleet: Fleet, progress: DeviceProgress): Merged {
-  let { devices, deployments } = fleet;
-
-  const device = devices.get(progress.device);
-  if (device && !isOlder(progress, device.update)) {
+  const device = fleet.devices.get(progress.device);
+  const known = device?.update;
+  let { devices } = fleet;
+  if (device && !isOlder(progress, known)) {
     const { device: _device, device_name: _name, ...update } = progress;
     devices = put(devices, device.id, { ...device, update });
   }
-
+  const merged: Merged = { fleet: { ...fleet, devices } };
   const id = progress.deployment;
-  if (id === null || id === undefined) return { fleet: { ...fleet, devices } };
-  const deployment = deployments.get(id);
-  if (!deployment) return { fleet: { ...fleet, devices }, unknownDeployment: id };
-  const known = deployment.devices.some((other) => other.device === progress.device);
-  const moved = known
-    ? deployment.devices.map((other) =>
-        other.device === progress.device && other.updated_ms <= progress.updated_ms ? progress : other,
-      )
-    : [...deployment.devices, progress];
-  deployments = put(deployments, id, withDevices(deployment, moved));
-  return { fleet: { ...fleet, devices, deployments } };
+  const stays = known?.deployment === id && known?.state === progress.state;
+  if (id != null && !(stays && fleet.deployments.has(id))) merged.movedDeployment = id;
+  return merged;
+}
+
+/** Devices of a deployment: what was fetched, and what events told since. An answer may be older than they are. If not all pages were fetched,
+ * a device that is on none of them comes with its page. */
+export function withNews(
+  fetched: DeviceProgress[],
+  news: ReadonlyMap<number, DeviceProgress>,
+  complete: boolean,
+): DeviceProgress[] {
+  const rows = new Map(fetched.map((row) => [row.id, row]));
+  for (const [id, told] of news) {
+    const known = rows.get(id);
+    if (known ? !isOlder(told, known) : complete) rows.set(id, told);
+  }
+  return [...rows.values()];
 }
 
 /** Whether what arrived is about an earlier time than what is known: an old deployment must not hide a newer one. */
 function isOlder(arrived: DeviceUpdate, known: DeviceUpdate | null | undefined): boolean {
   if (!known) return false;
-  if (arrived.deployment === known.deployment) return arrived.updated_ms < known.updated_ms;
-  return arrived.started_ms < known.started_ms;
+  return arrived.id === known.id ? arrived.steps < known.steps : arrived.id < known.id;
 }
 
 function put<K, V>(map: ReadonlyMap<K, V>, key: K, value: V): ReadonlyMap<K, V> {

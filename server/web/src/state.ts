@@ -2,7 +2,7 @@
 
 import { computed, signal } from "@preact/signals";
 import { ApiError, api, EVENTS_URL, whenSessionEnds } from "./api/client";
-import type { Bundle, Deployment, Device, DeviceProgress, Event, Group, Series, User } from "./api/types";
+import type { Bundle, Deployment, Device, DeviceProgress, Event, Group, Page, Series, User } from "./api/types";
 import { EMPTY, type Fleet, merge, mergeDeployment } from "./merge";
 import { route } from "./route";
 import { stateText } from "./update";
@@ -12,6 +12,8 @@ export type Login = { state: "unknown" } | { state: "out"; expired: boolean } | 
 export const login = signal<Login>({ state: "unknown" });
 export const fleet = signal<Fleet>(EMPTY);
 export const groups = signal<Group[]>([]);
+/** What to ask for to get deployments that are older than those that are known, if there are any. */
+export const olderDeployments = signal<string | null | undefined>(undefined);
 /** Whether everything was fetched once. */
 export const loaded = signal(false);
 export const loadError = signal<string | undefined>(undefined);
@@ -83,12 +85,19 @@ let attempts = 0;
 /** Events that arrive while everything is fetched: what was fetched may be older than they are. */
 let during: Event[] | undefined;
 
+const updateListeners = new Set<(update: DeviceProgress) => void>();
 const telemetryListeners = new Set<(device: string, series: Series[]) => void>();
 
 /** Calls `listener` with samples as they arrive, until the function that it returns is called. */
 export function onTelemetry(listener: (device: string, series: Series[]) => void): () => void {
   telemetryListeners.add(listener);
   return () => telemetryListeners.delete(listener);
+}
+
+/** Calls `listener` with updates as they move, until the function that it returns is called. */
+export function onUpdate(listener: (update: DeviceProgress) => void): () => void {
+  updateListeners.add(listener);
+  return () => updateListeners.delete(listener);
 }
 
 function openEvents(): void {
@@ -146,14 +155,30 @@ export function receive(event: Event): void {
     return;
   }
   during?.push(event);
-  if (event.type === "update") announce(event.update);
+  if (event.type === "update") {
+    announce(event.update);
+    for (const listener of updateListeners) listener(event.update);
+  }
   apply(event);
 }
 
 function apply(event: Event): void {
   const merged = merge(fleet.value, event);
   fleet.value = merged.fleet;
-  if (merged.unknownDeployment !== undefined) void fetchDeployment(merged.unknownDeployment);
+  if (merged.movedDeployment !== undefined) recount(merged.movedDeployment);
+}
+
+/** How long news of a deployment are gathered before its devices are counted again. */
+const RECOUNT_MS = 500;
+const recounting = new Set<number>();
+
+function recount(id: number): void {
+  if (recounting.has(id)) return;
+  recounting.add(id);
+  setTimeout(() => {
+    recounting.delete(id);
+    if (login.value.state === "in") void fetchDeployment(id);
+  }, RECOUNT_MS);
 }
 
 /** Says a new state aloud, of those updates that the present page is about: a whole fleet's would never end. */
@@ -182,14 +207,15 @@ export async function refetch(): Promise<void> {
     const [devices, bundles, deployments, allGroups] = await Promise.all([
       api.devices(),
       api.bundles(),
-      api.deployments(),
+      newestDeployments(fleet.value.deployments.size),
       api.groups(),
     ]);
     fleet.value = {
       devices: new Map(devices.map((device) => [device.id, device])),
       bundles: new Map(bundles.map((bundle) => [bundle.id, bundle])),
-      deployments: new Map(deployments.map((deployment) => [deployment.id, deployment])),
+      deployments: new Map(deployments.items.map((deployment) => [deployment.id, deployment])),
     };
+    olderDeployments.value = deployments.next;
     groups.value = allGroups;
     loaded.value = true;
     loadError.value = undefined;
@@ -200,6 +226,24 @@ export async function refetch(): Promise<void> {
     if (during === held) during = undefined;
     loadError.value = error instanceof Error ? error.message : String(error);
   }
+}
+
+/** At least as many deployments as the page has shown, if there are. */
+async function newestDeployments(shown: number): Promise<Page<Deployment>> {
+  const all = await api.deployments();
+  while (all.next && all.items.length < shown) {
+    const more = await api.deployments(all.next);
+    all.items.push(...more.items);
+    all.next = more.next ?? null;
+  }
+  return all;
+}
+
+/** Fetches deployments that are older than those that are known. */
+export async function fetchOlderDeployments(): Promise<void> {
+  const more = await api.deployments(olderDeployments.value);
+  for (const deployment of more.items) keepDeployment(deployment);
+  olderDeployments.value = more.next;
 }
 
 /** Fetches the groups again, and the device whose membership changed. */

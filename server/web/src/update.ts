@@ -56,6 +56,13 @@ export function isCancellable(state: string): boolean {
   return CANCELLABLE.has(state);
 }
 
+/** How many devices are in states that `counts`, of those in all states. */
+export function sum(states: Record<string, number>, counts: (state: string) => boolean = () => true): number {
+  let devices = 0;
+  for (const [state, number] of Object.entries(states)) if (counts(state)) devices += number;
+  return devices;
+}
+
 /** What an operator can do about a reason, by its code. */
 const ADVICE: Record<string, string> = {
   signature: "Sign the bundle with a key of the device's keyring, or check that it is meant for this fleet.",
@@ -86,8 +93,6 @@ export interface Stage {
   key: string;
   label: string;
   status: "done" | "current" | "failed" | "stopped" | "ahead";
-  /** When it was entered. */
-  atMs?: number;
 }
 
 const STAGES: [key: string, label: string, states: string[]][] = [
@@ -102,15 +107,11 @@ const STAGES: [key: string, label: string, states: string[]][] = [
 const stageOf = (state: string) => STAGES.findIndex(([, , states]) => states.includes(state));
 
 /** The stages with how far this update is. A step that was skipped over counts as done: reports can be missed, states cannot. */
-export function stages(update: Pick<DeviceUpdate, "state" | "history">): Stage[] {
+export function stages(update: Pick<DeviceUpdate, "state" | "previous">): Stage[] {
   const ended = isFinal(update.state) && update.state !== "verified";
-  const reached = Math.max(stageOf(update.state), ...update.history.map((change) => stageOf(change.state)), 0);
-  return STAGES.map(([key, label, states], index) => {
-    const entered = update.history.find((change) => states.includes(change.state));
-    const stage: Stage = { key, label, status: status(index) };
-    if (entered) stage.atMs = entered.at_ms;
-    return stage;
-  });
+  // A state that ends an update is at no stage: the one before it tells how far the update came.
+  const reached = Math.max(stageOf(update.state), stageOf(update.previous ?? ""), 0);
+  return STAGES.map(([key, label], index) => ({ key, label, status: status(index) }));
 
   function status(index: number): Stage["status"] {
     if (index > reached) return "ahead";

@@ -45,7 +45,9 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
         fetched > 0 && fetched < update.bundle_size / 4,
         "an adaptive update fetches little: {update:?}"
     );
-    let states: Vec<_> = update.history.iter().map(|change| change.state).collect();
+    let deployment = update.deployment.context("a deployment brought it")?;
+    let history = site.operator.history(deployment)?;
+    let states: Vec<_> = history.iter().map(|change| change.state).collect();
     let expected = [
         State::Downloading,
         State::Installing,

@@ -6,14 +6,17 @@ import type {
   CreatedPairingToken,
   Deployment,
   Device,
+  DeviceProgress,
   DeviceUpdate,
   Group,
   NewDeployment,
   NewPairingToken,
+  Page,
   PairingTokenInfo,
   Problem,
   Series,
   Session,
+  UpdateHistory,
   User,
 } from "./types";
 
@@ -97,22 +100,45 @@ function failure(status: number, text: string): ApiError {
 
 const at = (...parts: (string | number)[]) => `/${parts.map((part) => encodeURIComponent(part)).join("/")}`;
 
+/** Items that the server puts into one page at most. */
+const PAGE = 200;
+
+/** A page of a list: the first, or the one behind another. */
+function page<T>(path: string, after?: string | null, parameters: Record<string, string> = {}): Promise<Page<T>> {
+  const query = new URLSearchParams(after ? { ...parameters, after } : parameters);
+  return call<Page<T>>("GET", query.size > 0 ? `${path}?${query}` : path);
+}
+
+/** A whole list. */
+async function whole<T>(path: string): Promise<T[]> {
+  const items: T[] = [];
+  let after: string | null | undefined;
+  do {
+    const part = await page<T>(path, after, { limit: String(PAGE) });
+    items.push(...part.items);
+    after = part.next;
+  } while (after);
+  return items;
+}
+
 export const api = {
   login: (user: string, password: string) => call<Session>("POST", "/session", { user, password }),
   session: () => call<User>("GET", "/session"),
   logout: () => call<void>("DELETE", "/session"),
   changePassword: (current: string, next: string) => call<void>("PUT", "/session/password", { current, new: next }),
 
-  pairingTokens: () => call<PairingTokenInfo[]>("GET", "/pairing-tokens"),
+  pairingTokens: () => whole<PairingTokenInfo>("/pairing-tokens"),
+  newestPairingTokens: () => page<PairingTokenInfo>("/pairing-tokens"),
   createPairingToken: (request: NewPairingToken) => call<CreatedPairingToken>("POST", "/pairing-tokens", request),
   deletePairingToken: (id: number) => call<void>("DELETE", at("pairing-tokens", id)),
 
-  devices: () => call<Device[]>("GET", "/devices"),
+  devices: () => whole<Device>("/devices"),
   device: (id: string) => call<Device>("GET", at("devices", id)),
   renameDevice: (id: string, name: string) => call<Device>("PATCH", at("devices", id), { name }),
   revokeDevice: (id: string) => call<Device>("POST", at("devices", id, "revoke")),
   deleteDevice: (id: string) => call<void>("DELETE", at("devices", id)),
-  updates: (id: string) => call<DeviceUpdate[]>("GET", at("devices", id, "updates")),
+  updates: (id: string, after?: string | null) => page<DeviceUpdate>(at("devices", id, "updates"), after),
+  updateHistory: (id: string, update: number) => call<UpdateHistory>("GET", at("devices", id, "updates", update)),
   telemetry: (id: string, fromMs: number, toMs: number, points: number, signal: AbortSignal) =>
     call<Series[]>(
       "GET",
@@ -121,21 +147,23 @@ export const api = {
       signal,
     ),
 
-  groups: () => call<Group[]>("GET", "/groups"),
+  groups: () => whole<Group>("/groups"),
   createGroup: (name: string) => call<Group>("POST", "/groups", { name }),
   deleteGroup: (name: string) => call<void>("DELETE", at("groups", name)),
   joinGroup: (name: string, device: string) => call<void>("PUT", at("groups", name, "devices", device)),
   leaveGroup: (name: string, device: string) => call<void>("DELETE", at("groups", name, "devices", device)),
 
-  bundles: () => call<Bundle[]>("GET", "/bundles"),
+  bundles: () => whole<Bundle>("/bundles"),
   deleteBundle: (id: string) => call<void>("DELETE", at("bundles", id)),
 
-  deployments: () => call<Deployment[]>("GET", "/deployments"),
+  deployments: (after?: string | null) => page<Deployment>("/deployments", after),
   deployment: (id: number) => call<Deployment>("GET", at("deployments", id)),
+  deploymentDevices: (id: number, state: string, after?: string | null) =>
+    page<DeviceProgress>(at("deployments", id, "devices"), after, state ? { state } : {}),
   createDeployment: (request: NewDeployment) => call<Deployment>("POST", "/deployments", request),
   cancelDeployment: (id: number) => call<Deployment>("POST", at("deployments", id, "cancel")),
 
-  audit: (before?: number) => call<AuditEntry[]>("GET", before === undefined ? "/audit" : `/audit?before=${before}`),
+  audit: (after?: string | null) => page<AuditEntry>("/audit", after),
 };
 
 /** An upload that runs. `fetch` cannot tell how far an upload is, so this is an XMLHttpRequest. */

@@ -75,7 +75,7 @@ export interface components {
             /** @description The text for `homeport-agent pair`. */
             token: string;
         };
-        /** @description A deployment and how far each device is. */
+        /** @description A deployment and how far its devices are, all in all. */
         Deployment: {
             /** @description Id of the bundle. */
             bundle: string;
@@ -86,8 +86,8 @@ export interface components {
              * @description When it was made.
              */
             created_ms: number;
-            /** @description Each device. */
-            devices: components["schemas"]["DeviceProgress"][];
+            /** @description Name of the device, for a deployment to one that is still there. */
+            device_name?: string | null;
             /** @description Whether every device is in a final state. */
             finished: boolean;
             /**
@@ -95,8 +95,17 @@ export interface components {
              * @description Number.
              */
             id: number;
+            /** @description How many devices are in each state, by its name; states without devices are left out. */
+            states: {
+                [key: string]: number;
+            };
             /** @description Who was meant. */
             target: components["schemas"]["Target"];
+            /**
+             * Format: int64
+             * @description When a device entered a state last; when it was made, without devices.
+             */
+            updated_ms: number;
             /** @description Version of the bundle. */
             version: string;
         };
@@ -185,7 +194,7 @@ export interface components {
             /** @description Version of the bundle that was installed last. */
             version: string;
         };
-        /** @description One update on one device. */
+        /** @description One update on one device. The states that it went through are an [`UpdateHistory`]. */
         DeviceUpdate: {
             /**
              * Format: int64
@@ -202,8 +211,11 @@ export interface components {
              * @description Number of the deployment; absent for updates that did not come through Homeport.
              */
             deployment?: number | null;
-            /** @description Every state it went through, oldest first. */
-            history: components["schemas"]["StateChange"][];
+            /**
+             * Format: int64
+             * @description Number, among all updates of all devices.
+             */
+            id: number;
             /** @description What the device's update backend is doing, in its own words. */
             message: string;
             /** @description Where it came from. */
@@ -213,7 +225,13 @@ export interface components {
              * @description Of the present state, 0 to 100.
              */
             percent: number;
+            /** @description The state before this one: where it was when it failed, for example. */
+            previous?: string | null;
             reason?: null | components["schemas"]["Why"];
+            /** @description Slot that ran then. */
+            running_slot: string;
+            /** @description Version that ran when it entered the state, as far as the device said. */
+            running_version: string;
             /**
              * Format: int64
              * @description When it started.
@@ -224,6 +242,11 @@ export interface components {
              *     `failed`, `cancelled`.
              */
             state: string;
+            /**
+             * Format: int64
+             * @description How many states it has entered.
+             */
+            steps: number;
             /**
              * Format: int64
              * @description When it changed last.
@@ -243,6 +266,11 @@ export interface components {
             id: string;
             /** @enum {string} */
             type: "device_removed";
+        } | {
+            /** @description How it is now. */
+            deployment: components["schemas"]["Deployment"];
+            /** @enum {string} */
+            type: "deployment";
         } | {
             /** @enum {string} */
             type: "update";
@@ -271,8 +299,11 @@ export interface components {
         };
         /** @description A group of devices. */
         Group: {
-            /** @description Ids of its devices. */
-            devices: string[];
+            /**
+             * Format: int64
+             * @description How many devices are in it. `GET /api/v1/devices?group=` tells which.
+             */
+            devices: number;
             /** @description Name. */
             name: string;
         };
@@ -320,6 +351,289 @@ export interface components {
              * @default null
              */
             ttl_seconds: number | null;
+        };
+        /** @description Part of a list. */
+        Page_AuditEntry: {
+            /** @description The items, in the order of the list. */
+            items: {
+                /** @description What was done, e.g. `deployment.create`. */
+                action: string;
+                /** @description User, `device:<id>` or `system`. */
+                actor: string;
+                /**
+                 * Format: int64
+                 * @description When.
+                 */
+                at_ms: number;
+                /** @description More, as text. */
+                detail: string;
+                /**
+                 * Format: int64
+                 * @description Number, rising.
+                 */
+                id: number;
+                /** @description To what, e.g. a device id. */
+                subject: string;
+            }[];
+            /** @description What to give as `after` to get those that follow; absent on the last page. Opaque. */
+            next?: string | null;
+        };
+        /** @description Part of a list. */
+        Page_Bundle: {
+            /** @description The items, in the order of the list. */
+            items: {
+                /** @description `build` of the manifest. */
+                build: string;
+                /** @description `compatible` of the manifest. */
+                compatible: string;
+                /** @description Who uploaded it. */
+                created_by: string;
+                /**
+                 * Format: int64
+                 * @description When it was uploaded.
+                 */
+                created_ms: number;
+                /** @description `description` of the manifest. */
+                description: string;
+                /** @description RAUC bundle format: `verity`. `plain` bundles cannot be streamed, and the manifest of `crypt` bundles cannot be read: both are refused. */
+                format: string;
+                /** @description Lower-case hex SHA-256 of the file. */
+                id: string;
+                /** @description The images inside. */
+                images: components["schemas"]["BundleImage"][];
+                /** @description SHA-256 of the manifest, as RAUC computes it. */
+                manifest_hash: string;
+                /**
+                 * Format: int64
+                 * @description Length in bytes.
+                 */
+                size: number;
+                /** @description `version` of the manifest. */
+                version: string;
+            }[];
+            /** @description What to give as `after` to get those that follow; absent on the last page. Opaque. */
+            next?: string | null;
+        };
+        /** @description Part of a list. */
+        Page_Deployment: {
+            /** @description The items, in the order of the list. */
+            items: {
+                /** @description Id of the bundle. */
+                bundle: string;
+                /** @description Who made it. */
+                created_by: string;
+                /**
+                 * Format: int64
+                 * @description When it was made.
+                 */
+                created_ms: number;
+                /** @description Name of the device, for a deployment to one that is still there. */
+                device_name?: string | null;
+                /** @description Whether every device is in a final state. */
+                finished: boolean;
+                /**
+                 * Format: int64
+                 * @description Number.
+                 */
+                id: number;
+                /** @description How many devices are in each state, by its name; states without devices are left out. */
+                states: {
+                    [key: string]: number;
+                };
+                /** @description Who was meant. */
+                target: components["schemas"]["Target"];
+                /**
+                 * Format: int64
+                 * @description When a device entered a state last; when it was made, without devices.
+                 */
+                updated_ms: number;
+                /** @description Version of the bundle. */
+                version: string;
+            }[];
+            /** @description What to give as `after` to get those that follow; absent on the last page. Opaque. */
+            next?: string | null;
+        };
+        /** @description Part of a list. */
+        Page_Device: {
+            /** @description The items, in the order of the list. */
+            items: {
+                /** @description Address it connected from last. */
+                address?: string | null;
+                /** @description Version of the agent. */
+                agent_version: string;
+                /** @description Machine architecture. */
+                architecture: string;
+                /**
+                 * Format: int64
+                 * @description When its certificate expires.
+                 */
+                certificate_expires_ms: number;
+                /** @description SHA-256 of its certificate, lower-case hex. */
+                certificate_sha256: string;
+                /** @description `compatible` of the update backend. */
+                compatible: string;
+                /** @description Names of the groups it is in. */
+                groups: string[];
+                /** @description Host name. */
+                hostname: string;
+                /** @description Identity, the common name of its certificate. */
+                id: string;
+                /** @description Kernel release. */
+                kernel: string;
+                /**
+                 * Format: int64
+                 * @description When it connected or disconnected last, or sent something; absent when never.
+                 */
+                last_seen_ms?: number | null;
+                /** @description Model. */
+                model?: string | null;
+                /** @description Name that people gave it. */
+                name: string;
+                /** @description Whether it is connected now. */
+                online: boolean;
+                /** @description Operating system. */
+                os: string;
+                /** @description Version of the running image. */
+                os_version: string;
+                /**
+                 * Format: int64
+                 * @description When it was paired.
+                 */
+                paired_ms: number;
+                /** @description Whether its certificate was revoked: it cannot connect until it is paired again. */
+                revoked: boolean;
+                /** @description Hardware serial number. */
+                serial?: string | null;
+                /** @description Slots of the update backend. */
+                slots: components["schemas"]["DeviceSlot"][];
+                update?: null | components["schemas"]["DeviceUpdate"];
+                /** @description Update backend and version, e.g. `rauc 1.13`. */
+                updater: string;
+            }[];
+            /** @description What to give as `after` to get those that follow; absent on the last page. Opaque. */
+            next?: string | null;
+        };
+        /** @description Part of a list. */
+        Page_DeviceProgress: {
+            /** @description The items, in the order of the list. */
+            items: (components["schemas"]["DeviceUpdate"] & {
+                /** @description Which device. */
+                device: string;
+                /** @description Its name. */
+                device_name: string;
+            })[];
+            /** @description What to give as `after` to get those that follow; absent on the last page. Opaque. */
+            next?: string | null;
+        };
+        /** @description Part of a list. */
+        Page_DeviceUpdate: {
+            /** @description The items, in the order of the list. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description Length of the bundle in bytes, 0 when unknown.
+                 */
+                bundle_size: number;
+                /**
+                 * Format: int64
+                 * @description Bytes that the device fetched.
+                 */
+                bytes_fetched: number;
+                /**
+                 * Format: int64
+                 * @description Number of the deployment; absent for updates that did not come through Homeport.
+                 */
+                deployment?: number | null;
+                /**
+                 * Format: int64
+                 * @description Number, among all updates of all devices.
+                 */
+                id: number;
+                /** @description What the device's update backend is doing, in its own words. */
+                message: string;
+                /** @description Where it came from. */
+                origin: components["schemas"]["UpdateOrigin"];
+                /**
+                 * Format: int32
+                 * @description Of the present state, 0 to 100.
+                 */
+                percent: number;
+                /** @description The state before this one: where it was when it failed, for example. */
+                previous?: string | null;
+                reason?: null | components["schemas"]["Why"];
+                /** @description Slot that ran then. */
+                running_slot: string;
+                /** @description Version that ran when it entered the state, as far as the device said. */
+                running_version: string;
+                /**
+                 * Format: int64
+                 * @description When it started.
+                 */
+                started_ms: number;
+                /**
+                 * @description Where it stands: `offered`, `waiting`, `downloading`, `installing`, `installed`, `rebooting`, `trial`, `verified`, `rolled_back`,
+                 *     `failed`, `cancelled`.
+                 */
+                state: string;
+                /**
+                 * Format: int64
+                 * @description How many states it has entered.
+                 */
+                steps: number;
+                /**
+                 * Format: int64
+                 * @description When it changed last.
+                 */
+                updated_ms: number;
+                /** @description Version of the bundle. */
+                version: string;
+            }[];
+            /** @description What to give as `after` to get those that follow; absent on the last page. Opaque. */
+            next?: string | null;
+        };
+        /** @description Part of a list. */
+        Page_Group: {
+            /** @description The items, in the order of the list. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description How many devices are in it. `GET /api/v1/devices?group=` tells which.
+                 */
+                devices: number;
+                /** @description Name. */
+                name: string;
+            }[];
+            /** @description What to give as `after` to get those that follow; absent on the last page. Opaque. */
+            next?: string | null;
+        };
+        /** @description Part of a list. */
+        Page_PairingTokenInfo: {
+            /** @description The items, in the order of the list. */
+            items: {
+                /** @description Who made it. */
+                created_by: string;
+                /**
+                 * Format: int64
+                 * @description When it was made.
+                 */
+                created_ms: number;
+                /** @description Name for the device, if given. */
+                device_name?: string | null;
+                /**
+                 * Format: int64
+                 * @description When it expires.
+                 */
+                expires_ms: number;
+                /**
+                 * Format: int64
+                 * @description Number.
+                 */
+                id: number;
+                /** @description The device that used it. */
+                used_by?: string | null;
+            }[];
+            /** @description What to give as `after` to get those that follow; absent on the last page. Opaque. */
+            next?: string | null;
         };
         /** @description What is known about a token. */
         PairingTokenInfo: {
@@ -422,6 +736,11 @@ export interface components {
         } | {
             /** @description A group, by name. */
             group: string;
+        };
+        /** @description An update with every state that it went through. */
+        UpdateHistory: components["schemas"]["DeviceUpdate"] & {
+            /** @description Every state that it went through, oldest first: the first 255, and the final one. */
+            history: components["schemas"]["StateChange"][];
         };
         /**
          * @description Where an update came from.

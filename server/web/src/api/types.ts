@@ -18,11 +18,17 @@ export type NewDeployment = Schemas["NewDeployment"];
 /** Every part may be left out. */
 export type NewPairingToken = Partial<Schemas["NewPairingToken"]>;
 export type PairingTokenInfo = Schemas["PairingTokenInfo"];
+/** Part of a list; `next` is what to ask for to get the part behind it. */
+export interface Page<T> {
+  items: T[];
+  next?: string | null;
+}
 export type Point = Schemas["Point"];
 export type Problem = Schemas["Problem"];
 export type Series = Schemas["Series"];
 export type Session = Schemas["Session"];
 export type StateChange = Schemas["StateChange"];
 export type Target = Schemas["Target"];
+export type UpdateHistory = Schemas["UpdateHistory"];
 export type User = Schemas["User"];
 export type Why = Schemas["Why"];

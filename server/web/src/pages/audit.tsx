@@ -1,34 +1,23 @@
 // Who did what.
 
-import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect } from "preact/hooks";
 import { api } from "../api/client";
 import type { AuditEntry } from "../api/types";
 import { links } from "../route";
 import { fleet, resyncs } from "../state";
-import { Button, ErrorNote, useTask } from "../ui/action";
+import { ErrorNote } from "../ui/action";
 import { Empty, Head, Loading, Time } from "../ui/bits";
+import { More, usePages } from "../ui/pages";
 
 export function Audit() {
-  const entries = useSignal<AuditEntry[] | undefined>(undefined);
-  const ended = useSignal(false);
-  const { busy, error, run } = useTask();
-  const load = (before?: number) =>
-    run(async () => {
-      const page = await api.audit(before);
-      ended.value = page.length === 0;
-      entries.value = before === undefined ? page : [...(entries.value ?? []), ...page];
-    });
-  useEffect(() => void load(), [resyncs.value]);
-
-  const shown = entries.value;
-  const last = shown?.at(-1);
+  const pages = usePages<AuditEntry>(api.audit, [resyncs.value]);
+  const shown = pages.items.value;
+  const error = pages.error.value;
   return (
     <>
       <Head title="Audit" below={<p class="muted">Every change, newest first.</p>} />
-      <ErrorNote text={error.value} />
-      {!shown && !error.value && <Loading what="the record" />}
+      <ErrorNote text={error} />
+      {!shown && !error && <Loading what="the record" />}
       {shown?.length === 0 && <Empty icon="audit" title="Nothing has been recorded yet" />}
       {shown && shown.length > 0 && (
         <div class="card flush">
@@ -51,13 +40,7 @@ export function Audit() {
           </ul>
         </div>
       )}
-      {last && last.id > 1 && !ended.value && (
-        <p class="more">
-          <Button busy={busy.value} onClick={() => void load(last.id)}>
-            Show older
-          </Button>
-        </p>
-      )}
+      <More more={pages.more.value} busy={pages.busy.value} label="Show older" onMore={pages.loadMore} />
     </>
   );
 }

@@ -2,13 +2,13 @@
 
 import { useSignal } from "@preact/signals";
 import { api } from "../api/client";
-import type { Bundle, Device, DeviceProgress, Target } from "../api/types";
+import type { Bundle, Deployment, Device, Target } from "../api/types";
 import { bytes, count, date, shortHash } from "../format";
 import { go, links } from "../route";
 import { bundles, devices, groups, keepDeployment } from "../state";
 import { Button, ErrorNote, say, useTask } from "../ui/action";
 import { ask, Dialog } from "../ui/dialog";
-import { isCancellable } from "../update";
+import { isCancellable, sum } from "../update";
 
 interface DeployProps {
   /** Only this device. */
@@ -83,8 +83,8 @@ export function DeployDialog({ device, bundle, onClose }: DeployProps) {
               {groups.value.length > 0 && (
                 <optgroup label="Groups">
                   {groups.value.map((group) => (
-                    <option key={group.name} value={`group:${group.name}`} disabled={group.devices.length === 0}>
-                      {`${group.name} (${count(group.devices.length, "device")})`}
+                    <option key={group.name} value={`group:${group.name}`} disabled={group.devices === 0}>
+                      {`${group.name} (${count(group.devices, "device")})`}
                     </option>
                   ))}
                 </optgroup>
@@ -141,20 +141,20 @@ function differs(device: Device, bundle: Bundle): boolean {
   return device.compatible !== "" && device.compatible !== bundle.compatible;
 }
 
-export function targetText(target: Target): string {
+export function targetText({ target, device_name }: Pick<Deployment, "target" | "device_name">): string {
   if ("group" in target) return `group ${target.group}`;
-  return devices.value.find(({ id }) => id === target.device)?.name ?? target.device;
+  return devices.value.find(({ id }) => id === target.device)?.name ?? device_name ?? target.device;
 }
 
-/** Asks, then stops what can still be stopped. */
-export function askCancel(deployment: number, progress: Pick<DeviceProgress, "state" | "device">[]): void {
-  const stoppable = progress.filter(({ state }) => isCancellable(state)).length;
+/** Asks, then stops what can still be stopped. `states` counts the devices in each state. */
+export function askCancel(deployment: number, states: Deployment["states"]): void {
+  const stoppable = sum(states, isCancellable);
   ask({
     title: `Cancel deployment #${deployment}?`,
     body: (
       <>
         <p>{count(stoppable, "device")} will stop; the running system there stays as it is.</p>
-        {stoppable < progress.length && (
+        {stoppable < sum(states) && (
           <p class="muted">Devices that have already installed it go on: their next boot tries the new version.</p>
         )}
       </>

@@ -5,14 +5,16 @@ import { useEffect } from "preact/hooks";
 import { ApiError, api } from "../api/client";
 import type { Deployment, DeviceProgress } from "../api/types";
 import { bytes, duration, shortHash } from "../format";
+import { withNews } from "../merge";
 import { links } from "../route";
-import { fleet, keepDeployment, now } from "../state";
+import { fleet, keepDeployment, now, onUpdate, resyncs } from "../state";
 import { Button, ErrorNote, errorText } from "../ui/action";
-import { Ago, Empty, Facts, Head, Loading, Time } from "../ui/bits";
+import { Ago, Empty, Facts, Head, Loading, Time, Unfold } from "../ui/bits";
+import { More, usePages } from "../ui/pages";
 import { History, UpdateDetail } from "../ui/progress";
-import { isCancellable, isFinal } from "../update";
+import { isCancellable, isFinal, stateText, sum } from "../update";
 import { askCancel, targetText } from "./deploy";
-import { outcome, Tally } from "./deployments";
+import { outcome, sortedStates, Tally } from "./deployments";
 
 export function DeploymentPage({ id }: { id: number }) {
   const deployment = fleet.value.deployments.get(id);
@@ -41,11 +43,8 @@ export function DeploymentPage({ id }: { id: number }) {
 
 function Shown({ deployment }: { deployment: Deployment }) {
   const bundle = fleet.value.bundles.get(deployment.bundle);
-  const cancellable = deployment.devices.some(({ state }) => isCancellable(state));
-  const ended = Math.max(...deployment.devices.map((device) => device.updated_ms), deployment.created_ms);
-  const running = [...deployment.devices].sort(
-    (a, b) => order(a) - order(b) || a.device_name.localeCompare(b.device_name),
-  );
+  const cancellable = Object.keys(deployment.states).some(isCancellable);
+  const ended = deployment.finished ? deployment.updated_ms : now.value;
   return (
     <>
       <Head
@@ -57,7 +56,7 @@ function Shown({ deployment }: { deployment: Deployment }) {
         }
         below={
           <p class="muted">
-            <span class="version">{deployment.version}</span> to {targetText(deployment.target)}: {outcome(deployment)}
+            <span class="version">{deployment.version}</span> to {targetText(deployment)}: {outcome(deployment)}
           </p>
         }
       >
@@ -66,7 +65,7 @@ function Shown({ deployment }: { deployment: Deployment }) {
             icon="ban"
             kind="danger"
             disabled={!cancellable}
-            onClick={() => askCancel(deployment.id, deployment.devices)}
+            onClick={() => askCancel(deployment.id, deployment.states)}
           >
             Cancel
           </Button>
@@ -75,16 +74,13 @@ function Shown({ deployment }: { deployment: Deployment }) {
       <section class="card">
         <div class="card-head">
           <h2>Overview</h2>
-          <Tally devices={deployment.devices} />
+          <Tally states={deployment.states} />
         </div>
         <Facts
           facts={[
             ["Started", <Ago key="started" at={deployment.created_ms} />],
             ["By", deployment.created_by],
-            [
-              deployment.finished ? "Took" : "Running for",
-              duration((deployment.finished ? ended : now.value) - deployment.created_ms),
-            ],
+            [deployment.finished ? "Took" : "Running for", duration(ended - deployment.created_ms)],
             [
               "Bundle",
               bundle ? (
@@ -100,9 +96,51 @@ function Shown({ deployment }: { deployment: Deployment }) {
           ]}
         />
       </section>
+      <Devices key={deployment.id} deployment={deployment} />
+    </>
+  );
+}
+
+/** The devices, or those in one state, a page at a time, live. */
+function Devices({ deployment: { id, states } }: { deployment: Deployment }) {
+  const state = useSignal("");
+  const pages = usePages<DeviceProgress>(
+    (after) => api.deploymentDevices(id, state.value, after),
+    [id, state.value, resyncs.value],
+  );
+  const news = useSignal<ReadonlyMap<number, DeviceProgress>>(new Map());
+  useEffect(
+    () =>
+      onUpdate((update) => {
+        if (update.deployment === id) news.value = new Map(news.value).set(update.id, update);
+      }),
+    [id, news],
+  );
+  const rows = withNews(pages.items.value ?? [], news.value, !pages.more.value)
+    .filter((row) => !state.value || row.state === state.value)
+    .sort((a, b) => order(a) - order(b) || a.device_name.localeCompare(b.device_name));
+  return (
+    <>
+      {sum(states) > 1 && (
+        <fieldset class="chips">
+          <legend class="hidden">Show</legend>
+          {[["", sum(states)] as const, ...sortedStates(states)].map(([key, devices]) => (
+            <button
+              key={key}
+              type="button"
+              class="chip"
+              aria-pressed={state.value === key}
+              onClick={() => (state.value = key)}
+            >
+              {key ? stateText(key).label : "All"} <span class="chip-count">{devices}</span>
+            </button>
+          ))}
+        </fieldset>
+      )}
+      <ErrorNote text={pages.error.value} />
       <ul class="device-progress" aria-label="Devices of this deployment">
-        {running.map((progress) => (
-          <li key={progress.device} class="card">
+        {rows.map((progress) => (
+          <li key={progress.id} class="card">
             <header class="card-head">
               <h2>
                 <a href={links.device(progress.device)}>{progress.device_name || progress.device}</a>
@@ -112,13 +150,13 @@ function Shown({ deployment }: { deployment: Deployment }) {
               </span>
             </header>
             <UpdateDetail update={progress} />
-            <details class="timeline">
-              <summary>Every step, from {<Time at={progress.started_ms} />}</summary>
-              <History update={progress} />
-            </details>
+            <Unfold class="timeline" summary={<>Every step, from {<Time at={progress.started_ms} />}</>}>
+              {() => <History device={progress.device} update={progress} />}
+            </Unfold>
           </li>
         ))}
       </ul>
+      <More more={pages.more.value} busy={pages.busy.value} label="Show more" onMore={pages.loadMore} />
     </>
   );
 }

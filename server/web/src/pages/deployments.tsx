@@ -1,17 +1,19 @@
 // Every deployment, newest first.
 
 import { useSignal } from "@preact/signals";
-import type { Deployment, DeviceProgress } from "../api/types";
+import type { Deployment } from "../api/types";
 import { count } from "../format";
 import { links } from "../route";
-import { bundles, deployments, devices } from "../state";
-import { Button } from "../ui/action";
+import { bundles, deployments, devices, fetchOlderDeployments, olderDeployments } from "../state";
+import { Button, ErrorNote, useTask } from "../ui/action";
 import { Ago, Badge, Empty, Head } from "../ui/bits";
-import { stateText, type Tone } from "../update";
+import { More } from "../ui/pages";
+import { stateText, sum, type Tone } from "../update";
 import { DeployDialog, targetText } from "./deploy";
 
 export function Deployments() {
   const starting = useSignal(false);
+  const { busy, error, run } = useTask();
   const list = deployments.value;
   const ready = bundles.value.length > 0 && devices.value.length > 0;
   return (
@@ -49,13 +51,13 @@ export function Deployments() {
                   </a>
                 </div>
                 <div data-label="To">
-                  {targetText(deployment.target)}
+                  {targetText(deployment)}
                   {"group" in deployment.target && (
-                    <span class="muted"> ({count(deployment.devices.length, "device")})</span>
+                    <span class="muted"> ({count(sum(deployment.states), "device")})</span>
                   )}
                 </div>
                 <div data-label="Result">
-                  <Tally devices={deployment.devices} />
+                  <Tally states={deployment.states} />
                 </div>
                 <div data-label="Started" class="muted">
                   <Ago at={deployment.created_ms} /> by {deployment.created_by}
@@ -65,6 +67,13 @@ export function Deployments() {
           </ul>
         </div>
       )}
+      <ErrorNote text={error.value} />
+      <More
+        more={!!olderDeployments.value}
+        busy={busy.value}
+        label="Show older"
+        onMore={() => void run(fetchOlderDeployments)}
+      />
       {starting.value && <DeployDialog onClose={() => (starting.value = false)} />}
     </>
   );
@@ -72,16 +81,14 @@ export function Deployments() {
 
 const TONES: Tone[] = ["active", "warn", "neutral", "good", "bad"];
 
-/** How many devices are in which state: one badge a state, and a bar when there are many devices. */
-export function Tally({ devices: progress }: { devices: DeviceProgress[] }) {
-  const states = new Map<string, number>();
-  for (const { state } of progress) states.set(state, (states.get(state) ?? 0) + 1);
-  const sorted = [...states].sort(([a], [b]) => TONES.indexOf(stateText(a).tone) - TONES.indexOf(stateText(b).tone));
+/** How many devices are in which state: one badge a state. */
+export function Tally({ states }: Pick<Deployment, "states">) {
+  const many = sum(states) > 1;
   return (
     <p class="tally">
-      {sorted.map(([state, number]) => (
+      {sortedStates(states).map(([state, number]) => (
         <Badge key={state} tone={stateText(state).tone}>
-          {progress.length > 1 && `${number} `}
+          {many && `${number} `}
           {stateText(state).label}
         </Badge>
       ))}
@@ -89,12 +96,18 @@ export function Tally({ devices: progress }: { devices: DeviceProgress[] }) {
   );
 }
 
+/** States with devices, those that want attention first. */
+export function sortedStates(states: Deployment["states"]): [state: string, devices: number][] {
+  const order = (state: string) => TONES.indexOf(stateText(state).tone);
+  return Object.entries(states).sort(([a], [b]) => order(a) - order(b));
+}
+
 /** Text for a deployment as a whole. */
-export function outcome(deployment: Deployment): string {
-  const good = deployment.devices.filter(({ state }) => state === "verified").length;
-  const all = deployment.devices.length;
-  const only = all === 1 ? deployment.devices[0] : undefined;
-  if (only) return stateText(only.state).label.toLowerCase();
-  if (!deployment.finished) return `${good} of ${count(all, "device")} verified so far`;
+export function outcome({ states, finished }: Pick<Deployment, "states" | "finished">): string {
+  const good = states["verified"] ?? 0;
+  const all = sum(states);
+  const [only] = Object.keys(states);
+  if (all === 1 && only) return stateText(only).label.toLowerCase();
+  if (!finished) return `${good} of ${count(all, "device")} verified so far`;
   return good === all ? `verified on ${count(all, "device")}` : `verified on ${good} of ${count(all, "device")}`;
 }

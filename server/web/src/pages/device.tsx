@@ -2,16 +2,16 @@
 
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect } from "preact/hooks";
 import { api } from "../api/client";
 import type { Device, DeviceSlot, DeviceUpdate } from "../api/types";
 import { date, duration } from "../format";
 import { go, links } from "../route";
 import { fleet, forgetDevice, keep, now, resyncs } from "../state";
-import { Button, CopyButton, ErrorNote, errorText, say, useTask } from "../ui/action";
-import { Ago, Badge, Empty, Facts, Head, Time } from "../ui/bits";
+import { Button, CopyButton, ErrorNote, say, useTask } from "../ui/action";
+import { Ago, Badge, Empty, Facts, Head, Time, Unfold } from "../ui/bits";
 import { ask, Dialog } from "../ui/dialog";
 import { Icon } from "../ui/icon";
+import { More, usePages } from "../ui/pages";
 import { History, StateBadge, UpdateDetail } from "../ui/progress";
 import { isCancellable, isFinal } from "../update";
 import { askCancel, DeployDialog } from "./deploy";
@@ -75,7 +75,7 @@ function Shown({ device }: { device: Device }) {
         </div>
       )}
 
-      {update && !isFinal(update.state) && <Running device={device} update={update} />}
+      {update && !isFinal(update.state) && <Running update={update} />}
 
       <div class="columns">
         <div class="column wide">
@@ -114,7 +114,7 @@ function Presence({ device }: { device: Device }) {
   );
 }
 
-function Running({ device, update }: { device: Device; update: DeviceUpdate }) {
+function Running({ update }: { update: DeviceUpdate }) {
   return (
     <section class="card running" aria-label="Update that runs">
       <header class="card-head">
@@ -130,7 +130,7 @@ function Running({ device, update }: { device: Device; update: DeviceUpdate }) {
               <button
                 type="button"
                 class="button small"
-                onClick={() => askCancel(update.deployment ?? 0, [{ ...update, device: device.id }])}
+                onClick={() => askCancel(update.deployment ?? 0, { [update.state]: 1 })}
               >
                 Cancel
               </button>
@@ -353,54 +353,52 @@ function RenameDialog({ device, onClose }: { device: Device; onClose: () => void
 // --- history ---
 
 function Updates({ device }: { device: Device }) {
-  const updates = useSignal<DeviceUpdate[]>([]);
-  const error = useSignal<string | undefined>(undefined);
   // Every change of the present update is a new row or a new state of one.
-  const moved = `${device.update?.deployment} ${device.update?.state} ${device.update?.started_ms}`;
-  useEffect(() => {
-    api.updates(device.id).then(
-      (found) => {
-        updates.value = found;
-        error.value = undefined;
-      },
-      (failure: unknown) => (error.value = errorText(failure)),
-    );
-  }, [device.id, moved, resyncs.value]);
-  const sorted = [...updates.value].sort((a, b) => b.started_ms - a.started_ms);
+  const moved = `${device.update?.id} ${device.update?.steps}`;
+  const pages = usePages<DeviceUpdate>((after) => api.updates(device.id, after), [device.id, moved, resyncs.value]);
+  const updates = pages.items.value ?? [];
   return (
     <section class="card">
       <h2>Update history</h2>
-      <ErrorNote text={error.value} />
-      {sorted.length === 0 && !error.value && <p class="muted">No update yet.</p>}
+      <ErrorNote text={pages.error.value} />
+      {pages.items.value?.length === 0 && <p class="muted">No update yet.</p>}
       <ul class="past">
-        {sorted.map((update) => (
-          <Past key={`${update.deployment}-${update.started_ms}`} update={update} />
+        {updates.map((update) => (
+          <Past key={update.id} device={device.id} update={update} />
         ))}
       </ul>
+      <More more={pages.more.value} busy={pages.busy.value} label="Show older" onMore={pages.loadMore} />
     </section>
   );
 }
 
-function Past({ update }: { update: DeviceUpdate }) {
+function Past({ device, update }: { device: string; update: DeviceUpdate }) {
   let source: ComponentChildren = "at the device";
   if (update.deployment != null) source = <a href={links.deployment(update.deployment)}>#{update.deployment}</a>;
   return (
     <li>
-      <details>
-        <summary>
-          <StateBadge state={update.state} />
-          <span class="version">{update.version || "version not known"}</span>
-          {update.origin === "local" && <Badge tone="neutral">by hand at the device</Badge>}
-          <span class="muted past-when">
-            <Time at={update.started_ms} />
-          </span>
-          <Icon name="chevron" />
-        </summary>
-        <p class="muted">
-          Came from: {source}, took {duration(update.updated_ms - update.started_ms)}
-        </p>
-        <History update={update} />
-      </details>
+      <Unfold
+        summary={
+          <>
+            <StateBadge state={update.state} />
+            <span class="version">{update.version || "version not known"}</span>
+            {update.origin === "local" && <Badge tone="neutral">by hand at the device</Badge>}
+            <span class="muted past-when">
+              <Time at={update.started_ms} />
+            </span>
+            <Icon name="chevron" />
+          </>
+        }
+      >
+        {() => (
+          <>
+            <p class="muted">
+              Came from: {source}, took {duration(update.updated_ms - update.started_ms)}
+            </p>
+            <History device={device} update={update} />
+          </>
+        )}
+      </Unfold>
       {update.reason && update.state !== "verified" && <p class="muted past-reason">{update.reason.detail}</p>}
     </li>
   );

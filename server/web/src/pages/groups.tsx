@@ -43,8 +43,8 @@ export function GroupsDialog({ onClose }: { onClose: () => void }) {
           {groups.value.map(({ name, devices }) => (
             <li key={name}>
               <span class="tag">{name}</span>
-              <span class="muted">{count(devices.length, "device")}</span>
-              <IconButton icon="trash" label={`Delete group ${name}`} onClick={() => remove(name, devices.length)} />
+              <span class="muted">{count(devices, "device")}</span>
+              <IconButton icon="trash" label={`Delete group ${name}`} onClick={() => remove(name, devices)} />
             </li>
           ))}
         </ul>

@@ -100,9 +100,9 @@ function Ready({ token, onClose }: { token: CreatedPairingToken; onClose: () => 
   useEffect(() => {
     if (usedBy.value) return;
     void api
-      .pairingTokens()
+      .newestPairingTokens()
       .then((tokens) => {
-        usedBy.value = tokens.find(({ id }) => id === token.id)?.used_by ?? undefined;
+        usedBy.value = tokens.items.find(({ id }) => id === token.id)?.used_by ?? undefined;
       })
       .catch(() => {
         // Asked again with the next change; the token itself is shown all the same.

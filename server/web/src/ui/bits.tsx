@@ -1,6 +1,6 @@
 // Small things that many pages show.
 
-import { useComputed } from "@preact/signals";
+import { useComputed, useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { ago, time } from "../format";
@@ -40,6 +40,24 @@ export function Bar({ share, label, tone = "active" }: { share: number; label: s
     >
       <div style={{ width: `${percent}%` }} />
     </div>
+  );
+}
+
+interface UnfoldProps {
+  summary: ComponentChildren;
+  class?: string;
+  /** Made when it is opened for the first time. */
+  children: () => ComponentChildren;
+}
+
+/** Something that is fetched or drawn only for who opens it. */
+export function Unfold({ summary, children, ...rest }: UnfoldProps) {
+  const opened = useSignal(false);
+  return (
+    <details {...rest} onToggle={(event) => (opened.value ||= event.currentTarget.open)}>
+      <summary>{summary}</summary>
+      {opened.value && children()}
+    </details>
   );
 }
 

@@ -1,10 +1,14 @@
 // How an update goes: as a badge, as steps, as a history.
 
-import type { DeviceUpdate, Why } from "../api/types";
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { api } from "../api/client";
+import type { DeviceUpdate, StateChange, Why } from "../api/types";
 import { bytes, duration, percent } from "../format";
-import { now } from "../state";
+import { now, resyncs } from "../state";
 import { advice, isFinal, overall, spans, stages, stateText } from "../update";
-import { Badge, Bar, Time } from "./bits";
+import { ErrorNote, errorText } from "./action";
+import { Badge, Bar, Loading, Time } from "./bits";
 import { Icon } from "./icon";
 
 export function StateBadge({ state }: { state: string }) {
@@ -98,11 +102,28 @@ function Fetched({ update }: { update: DeviceUpdate }) {
   );
 }
 
+interface HistoryProps {
+  device: string;
+  update: DeviceUpdate;
+}
+
 /** Every state with its time, how long it lasted, and what ran. */
-export function History({ update }: { update: DeviceUpdate }) {
+export function History({ device, update }: HistoryProps) {
+  const history = useSignal<StateChange[] | undefined>(undefined);
+  const error = useSignal<string | undefined>(undefined);
+  useEffect(() => {
+    api.updateHistory(device, update.id).then(
+      (found) => {
+        history.value = found.history;
+        error.value = undefined;
+      },
+      (failure: unknown) => (error.value = errorText(failure)),
+    );
+  }, [device, update.id, update.steps, resyncs.value]);
+  if (!history.value) return error.value ? <ErrorNote text={error.value} /> : <Loading what="the history" />;
   return (
     <ol class="history">
-      {spans(update.history, now.value).map(({ change, lastedMs }) => (
+      {spans(history.value, now.value).map(({ change, lastedMs }) => (
         <li key={`${change.state}-${change.at_ms}`}>
           <StateBadge state={change.state} />
           <div>
