@@ -5,6 +5,7 @@ import { ApiError, api, EVENTS_URL, whenSessionEnds } from "./api/client";
 import type { Bundle, Deployment, Device, DeviceProgress, Event, Group, Page, Series, User } from "./api/types";
 import { EMPTY, type Fleet, merge, mergeDeployment } from "./merge";
 import { route } from "./route";
+import { named, parse } from "./text";
 import { stateText } from "./update";
 
 export type Login = { state: "unknown" } | { state: "out"; expired: boolean } | { state: "in"; user: User };
@@ -109,7 +110,7 @@ function openEvents(): void {
     connection.value = "live";
     void refetch();
   };
-  opened.onmessage = (message: MessageEvent<string>) => receive(JSON.parse(message.data) as Event);
+  opened.onmessage = (message: MessageEvent<string>) => receive(parse<Event>(message.data));
   opened.onerror = () => {
     // The browser's own retries are fixed and endless, and say nothing of an expired session: ours replace them.
     opened.close();
@@ -188,7 +189,7 @@ function announce(update: DeviceProgress): void {
     (at.page === "device" && at.id === update.device) || (at.page === "deployment" && at.id === update.deployment);
   if (!shown) return;
   const before = fleet.value.devices.get(update.device)?.update?.state;
-  if (before !== update.state) announcement.value = `${update.device_name}: ${stateText(update.state).label}`;
+  if (before !== update.state) announcement.value = `${named(update.device_name)}: ${stateText(update.state).label}`;
 }
 
 async function fetchDeployment(id: number): Promise<void> {

@@ -65,7 +65,8 @@ export function sum(states: Record<string, number>, counts: (state: string) => b
 
 /** What an operator can do about a reason, by its code. */
 const ADVICE: Record<string, string> = {
-  signature: "Sign the bundle with a key of the device's keyring, or check that it is meant for this fleet.",
+  signature:
+    "Sign the bundle with a key of the device's keyring, or check that it is meant for this fleet. If a certificate seems expired or not yet valid, look at the device's clock first.",
   incompatible: "Choose a bundle that was built for this kind of device.",
   version_too_old: "The device refuses downgrades. Allow them in its configuration if you mean it.",
   truncated: "Upload the bundle again.",

@@ -1,5 +1,6 @@
 // Calls of the REST API. Every failure is an ApiError whose text says what happened and what to do.
 
+import { parse } from "../text";
 import type {
   AuditEntry,
   Bundle,
@@ -47,7 +48,7 @@ export function whenSessionEnds(handler: () => void): void {
 /** Reads an error answer, whether or not it is a problem document: a proxy in front may answer with anything. */
 export function problemFrom(status: number, text: string): Problem {
   try {
-    const parsed: unknown = JSON.parse(text);
+    const parsed: unknown = parse(text);
     if (typeof parsed === "object" && parsed !== null && "title" in parsed) {
       const { type, title, detail } = parsed as Partial<Problem>;
       return { type: type ?? "about:blank", title: title ?? "", status, detail: detail ?? "" };
@@ -86,7 +87,7 @@ async function call<T>(method: string, path: string, body?: unknown, signal?: Ab
   }
   const text = await response.text();
   if (!response.ok) throw failure(response.status, text);
-  return (text ? JSON.parse(text) : undefined) as T;
+  return text ? parse<T>(text) : (undefined as T);
 }
 
 /** The kind of problem that a call without a session meets; a wrong password is of another. */
@@ -183,7 +184,7 @@ export function uploadBundle(file: File, onProgress: (sent: number) => void): Up
         reject(failure(request.status, request.responseText));
         return;
       }
-      resolve(JSON.parse(request.responseText) as Bundle);
+      resolve(parse<Bundle>(request.responseText));
     };
     request.onerror = () => reject(new ApiError(NO_ANSWER));
     request.onabort = () => reject(new DOMException("cancelled", "AbortError"));

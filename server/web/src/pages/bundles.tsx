@@ -6,6 +6,7 @@ import { api, type Upload, uploadBundle } from "../api/client";
 import type { Bundle } from "../api/types";
 import { bytes, count, duration, rate, shortHash } from "../format";
 import { bundles, deployments, forgetBundle, keepBundle } from "../state";
+import { named } from "../text";
 import { Button, CopyButton, ErrorNote, errorText, say } from "../ui/action";
 import { Ago, Badge, Bar, Empty, Facts, Head } from "../ui/bits";
 import { ask } from "../ui/dialog";
@@ -69,7 +70,7 @@ function Uploader() {
     if (!file || running.value) return;
     error.value = undefined;
     if (file.size === 0) {
-      error.value = `${file.name} is empty. Choose the .raucb file that your build made.`;
+      error.value = `${named(file.name)} is empty. Choose the .raucb file that your build made.`;
       return;
     }
     const upload = uploadBundle(file, (sent) => {
@@ -79,10 +80,10 @@ function Uploader() {
     try {
       const bundle = await upload.result;
       keepBundle(bundle);
-      say("good", `Bundle ${bundle.version} is uploaded.`);
+      say("good", `Bundle ${named(bundle.version)} is uploaded.`);
     } catch (failure) {
       const cancelled = failure instanceof DOMException && failure.name === "AbortError";
-      if (!cancelled) error.value = `${file.name}: ${errorText(failure)}`;
+      if (!cancelled) error.value = `${named(file.name)}: ${errorText(failure)}`;
     } finally {
       running.value = undefined;
     }
@@ -161,7 +162,7 @@ function BundleCard({ bundle, onDeploy }: { bundle: Bundle; onDeploy: () => void
   const open = using.filter((deployment) => !deployment.finished);
   const remove = () =>
     ask({
-      title: `Delete bundle ${bundle.version}?`,
+      title: `Delete bundle ${named(bundle.version)}?`,
       body: (
         <>
           {open.length > 0 && (
@@ -178,7 +179,7 @@ function BundleCard({ bundle, onDeploy }: { bundle: Bundle; onDeploy: () => void
       act: async () => {
         await api.deleteBundle(bundle.id);
         forgetBundle(bundle.id);
-        say("good", `Bundle ${bundle.version} is deleted.`);
+        say("good", `Bundle ${named(bundle.version)} is deleted.`);
       },
     });
   return (
@@ -187,7 +188,8 @@ function BundleCard({ bundle, onDeploy }: { bundle: Bundle; onDeploy: () => void
         <div>
           <h2 class="version">{bundle.version}</h2>
           <p class="muted">
-            {bundle.compatible} · {bytes(bundle.size)} · uploaded <Ago at={bundle.created_ms} /> by {bundle.created_by}
+            <bdi>{bundle.compatible}</bdi> · {bytes(bundle.size)} · uploaded <Ago at={bundle.created_ms} /> by{" "}
+            <bdi>{bundle.created_by}</bdi>
           </p>
         </div>
         <div class="actions">

@@ -6,6 +6,7 @@ import type { Bundle, Deployment, Device, Target } from "../api/types";
 import { bytes, count, date, shortHash } from "../format";
 import { go, links } from "../route";
 import { bundles, devices, groups, keepDeployment } from "../state";
+import { named } from "../text";
 import { Button, ErrorNote, say, useTask } from "../ui/action";
 import { ask, Dialog } from "../ui/dialog";
 import { isCancellable, sum } from "../update";
@@ -50,7 +51,7 @@ export function DeployDialog({ device, bundle, onClose }: DeployProps) {
     );
   }
   return (
-    <Dialog title={device ? `Deploy to ${device.name}` : "New deployment"} onClose={onClose}>
+    <Dialog title={device ? `Deploy to ${named(device.name)}` : "New deployment"} onClose={onClose}>
       <form class="dialog-body" onSubmit={submit}>
         {!bundle && (
           <fieldset class="choices">
@@ -68,7 +69,7 @@ export function DeployDialog({ device, bundle, onClose }: DeployProps) {
                 <span>
                   <strong class="version">{one.version}</strong>
                   <span class="muted small">
-                    {one.compatible} · {bytes(one.size)} · {date(one.created_ms)} · {shortHash(one.id)}
+                    <bdi>{one.compatible}</bdi> · {bytes(one.size)} · {date(one.created_ms)} · {shortHash(one.id)}
                   </span>
                 </span>
               </label>
@@ -101,9 +102,9 @@ export function DeployDialog({ device, bundle, onClose }: DeployProps) {
         )}
         {mismatches.length > 0 && picked && (
           <p class="note warn">
-            This bundle is for “{picked.compatible}”.{" "}
+            This bundle is for “{named(picked.compatible)}”.{" "}
             {device
-              ? `This device is “${device.compatible}” and will refuse it.`
+              ? `This device is “${named(device.compatible)}” and will refuse it.`
               : `${count(mismatches.length, "device")} of another kind will refuse it.`}
           </p>
         )}
@@ -143,7 +144,7 @@ function differs(device: Device, bundle: Bundle): boolean {
 
 export function targetText({ target, device_name }: Pick<Deployment, "target" | "device_name">): string {
   if ("group" in target) return `group ${target.group}`;
-  return devices.value.find(({ id }) => id === target.device)?.name ?? device_name ?? target.device;
+  return named(devices.value.find(({ id }) => id === target.device)?.name ?? device_name ?? target.device);
 }
 
 /** Asks, then stops what can still be stopped. `states` counts the devices in each state. */

@@ -60,7 +60,7 @@ export function Deployments() {
                   <Tally states={deployment.states} />
                 </div>
                 <div data-label="Started" class="muted">
-                  <Ago at={deployment.created_ms} /> by {deployment.created_by}
+                  <Ago at={deployment.created_ms} /> by <bdi>{deployment.created_by}</bdi>
                 </div>
               </li>
             ))}

@@ -7,6 +7,7 @@ import type { Device, DeviceSlot, DeviceUpdate } from "../api/types";
 import { date, duration } from "../format";
 import { go, links } from "../route";
 import { fleet, forgetDevice, keep, now, resyncs } from "../state";
+import { named } from "../text";
 import { Button, CopyButton, ErrorNote, say, useTask } from "../ui/action";
 import { Ago, Badge, Empty, Facts, Head, Time, Unfold } from "../ui/bits";
 import { ask, Dialog } from "../ui/dialog";
@@ -270,7 +271,7 @@ function Identity({ device }: { device: Device }) {
 function Danger({ device, onPair }: { device: Device; onPair: () => void }) {
   const revoke = () =>
     ask({
-      title: `Revoke ${device.name}?`,
+      title: `Revoke ${named(device.name)}?`,
       body: (
         <>
           <p>
@@ -283,12 +284,12 @@ function Danger({ device, onPair }: { device: Device; onPair: () => void }) {
       confirm: "Revoke certificate",
       act: async () => {
         keep(await api.revokeDevice(device.id));
-        say("good", `${device.name} is revoked.`);
+        say("good", `${named(device.name)} is revoked.`);
       },
     });
   const remove = () =>
     ask({
-      title: `Delete ${device.name}?`,
+      title: `Delete ${named(device.name)}?`,
       body: (
         <>
           <p>The device is revoked, and its telemetry, update history and groups are deleted for good.</p>
@@ -300,7 +301,7 @@ function Danger({ device, onPair }: { device: Device; onPair: () => void }) {
         await api.deleteDevice(device.id);
         go(links.devices);
         forgetDevice(device.id);
-        say("good", `${device.name} is deleted.`);
+        say("good", `${named(device.name)} is deleted.`);
       },
     });
   return (

@@ -7,6 +7,7 @@ import type { CreatedPairingToken, Device, PairingTokenInfo } from "../api/types
 import { countdown, duration } from "../format";
 import { links } from "../route";
 import { fleet, now } from "../state";
+import { named } from "../text";
 import { Button, CopyButton, ErrorNote, errorText, IconButton, useTask } from "../ui/action";
 import { Dialog } from "../ui/dialog";
 import { Icon } from "../ui/icon";
@@ -21,7 +22,7 @@ interface PairingProps {
 
 export function PairingDialog({ again, onClose }: PairingProps) {
   const created = useSignal<CreatedPairingToken | undefined>(undefined);
-  const title = again ? `Pair ${again.name} again` : "Pair a device";
+  const title = again ? `Pair ${named(again.name)} again` : "Pair a device";
   return (
     <Dialog title={title} onClose={onClose}>
       {created.value ? (
@@ -191,7 +192,7 @@ function OpenTokens() {
             <span>
               {token.device_name || `Token ${token.id}`}{" "}
               <span class="muted">
-                by {token.created_by}, expires in {countdown(token.expires_ms - now.value)}
+                by <bdi>{token.created_by}</bdi>, expires in {countdown(token.expires_ms - now.value)}
               </span>
             </span>
             <IconButton icon="trash" label={`Take back token ${token.id}`} onClick={() => void remove(token.id)} />

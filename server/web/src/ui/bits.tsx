@@ -5,6 +5,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { ago, time } from "../format";
 import { now } from "../state";
+import { named } from "../text";
 import type { Tone } from "../update";
 import { Icon, type IconName } from "./icon";
 
@@ -90,7 +91,7 @@ interface HeadProps {
 
 export function Head({ title, above, below, children }: HeadProps) {
   useEffect(() => {
-    document.title = `${title} · Homeport`;
+    document.title = `${named(title)} · Homeport`;
   }, [title]);
   return (
     <header class="head">

@@ -6,6 +6,7 @@ import { api } from "../api/client";
 import type { DeviceUpdate, StateChange, Why } from "../api/types";
 import { bytes, duration, percent } from "../format";
 import { now, resyncs } from "../state";
+import { named } from "../text";
 import { advice, isFinal, overall, spans, stages, stateText } from "../update";
 import { ErrorNote, errorText } from "./action";
 import { Badge, Bar, Loading, Time } from "./bits";
@@ -133,8 +134,8 @@ export function History({ device, update }: HistoryProps) {
             </p>
             {change.running_version && (
               <p class="muted">
-                running {change.running_version}
-                {change.running_slot && ` in slot ${change.running_slot}`}
+                running {named(change.running_version)}
+                {change.running_slot && ` in slot ${named(change.running_slot)}`}
               </p>
             )}
             {change.reason && <Reason why={change.reason} />}
