@@ -421,6 +421,21 @@ test("a lost server is said, and the page catches up by itself when it is back",
   await page.getByText("1 device, 1 online").waitFor();
 });
 
+test("a server whose disk is full is said, and that it is over", async () => {
+  let status = "disk-full";
+  await page.route("**/api/v1/health", (route) =>
+    route.fulfill({ status: status === "ok" ? 200 : 503, json: { status, version: "1" } }),
+  );
+  desk.expect(/503/);
+  await page.reload();
+  await page.getByText("The server's disk is full").waitFor();
+  status = "ok";
+  await page.reload();
+  await heading("Devices").waitFor();
+  await page.getByText("The server's disk is full").waitFor({ state: "detached" });
+  await page.unroute("**/api/v1/health");
+});
+
 test("a session that ended leads to the login and back to the same place", async () => {
   await page.goto("/#/deployments/1");
   await heading("Deployment #1").waitFor();

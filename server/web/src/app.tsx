@@ -11,7 +11,18 @@ import { DevicePage } from "./pages/device";
 import { Devices } from "./pages/devices";
 import { LoginPage } from "./pages/login";
 import { links, type Route, route } from "./route";
-import { announcement, connection, fleet, loadError, loaded, login, logout, reconnect, refetch } from "./state";
+import {
+  announcement,
+  connection,
+  fleet,
+  loadError,
+  loaded,
+  login,
+  logout,
+  reconnect,
+  refetch,
+  serverStatus,
+} from "./state";
 import { isDark, toggleTheme } from "./theme";
 import { Button, errorText, IconButton, say, Toasts } from "./ui/action";
 import { Empty, Loading } from "./ui/bits";
@@ -139,16 +150,32 @@ function ConnectionState() {
   );
 }
 
+/** What an operator should know of the server's own troubles. */
+const TROUBLES: Record<string, string> = {
+  "disk-low": "The server's disk is nearly full: devices keep their telemetry until there is room. Free some space.",
+  "disk-full":
+    "The server's disk is full: devices keep their telemetry and reports until there is room. Free some space soon.",
+  failing: "The server cannot write to its database: nothing can be changed. Its log says why.",
+};
+
 function Banner() {
   const offline = connection.value === "offline";
+  const trouble = TROUBLES[serverStatus.value];
   return (
-    <div role="status" class={offline ? "banner" : "gone"}>
-      {offline && (
+    <div role="status" class={offline || trouble ? "banner" : "gone"}>
+      {offline ? (
         <>
           <Icon name="offline" />
           <p>The connection to the server is lost. What you see may be old; this page reconnects by itself.</p>
           <Button onClick={reconnect}>Try now</Button>
         </>
+      ) : (
+        trouble && (
+          <>
+            <Icon name="warning" />
+            <p>{trouble}</p>
+          </>
+        )
       )}
     </div>
   );

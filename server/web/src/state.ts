@@ -20,6 +20,8 @@ export const loaded = signal(false);
 export const loadError = signal<string | undefined>(undefined);
 /** `offline` only after the connection was lost: a first connection in the making is no news. */
 export const connection = signal<"connecting" | "live" | "offline">("connecting");
+/** What keeps the server from taking all that it should, as `health` calls it; `ok` if nothing does. */
+export const serverStatus = signal("ok");
 /** Counts the times that everything was fetched again, for pages that hold more than the fleet. */
 export const resyncs = signal(0);
 /** Read aloud by screen readers. */
@@ -36,6 +38,19 @@ export const now = signal(Date.now());
 setInterval(() => {
   if (!document.hidden) now.value = Date.now();
 }, CLOCK_STEP_MS);
+
+const HEALTH_STEP_MS = 30_000;
+setInterval(() => {
+  if (!document.hidden && connection.value === "live") void lookAtServer();
+}, HEALTH_STEP_MS);
+
+async function lookAtServer(): Promise<void> {
+  try {
+    serverStatus.value = (await api.health()).status;
+  } catch {
+    // Not reached, or a proxy's answer: the connection tells.
+  }
+}
 
 // --- session ---
 
@@ -109,6 +124,7 @@ function openEvents(): void {
     attempts = 0;
     connection.value = "live";
     void refetch();
+    void lookAtServer();
   };
   opened.onmessage = (message: MessageEvent<string>) => receive(parse<Event>(message.data));
   opened.onerror = () => {

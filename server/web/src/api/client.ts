@@ -10,6 +10,7 @@ import type {
   DeviceProgress,
   DeviceUpdate,
   Group,
+  Health,
   NewDeployment,
   NewPairingToken,
   Page,
@@ -90,6 +91,12 @@ async function call<T>(method: string, path: string, body?: unknown, signal?: Ab
   return text ? parse<T>(text) : (undefined as T);
 }
 
+/** How the server is. One in trouble answers 503, and says why all the same. */
+async function health(): Promise<Health> {
+  const response = await fetch(`${BASE}/health`);
+  return parse<Health>(await response.text());
+}
+
 /** The kind of problem that a call without a session meets; a wrong password is of another. */
 const NOT_LOGGED_IN = "not-logged-in";
 
@@ -124,6 +131,7 @@ async function whole<T>(path: string): Promise<T[]> {
 
 export const api = {
   login: (user: string, password: string) => call<Session>("POST", "/session", { user, password }),
+  health,
   session: () => call<User>("GET", "/session"),
   logout: () => call<void>("DELETE", "/session"),
   changePassword: (current: string, next: string) => call<void>("PUT", "/session/password", { current, new: next }),

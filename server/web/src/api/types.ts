@@ -14,6 +14,7 @@ export type DeviceSlot = Schemas["DeviceSlot"];
 export type DeviceUpdate = Schemas["DeviceUpdate"];
 export type Event = Schemas["Event"];
 export type Group = Schemas["Group"];
+export type Health = Schemas["Health"];
 export type NewDeployment = Schemas["NewDeployment"];
 /** Every part may be left out. */
 export type NewPairingToken = Partial<Schemas["NewPairingToken"]>;
