@@ -25,6 +25,7 @@ mod files;
 pub mod fleet;
 pub mod https;
 pub mod limits;
+pub mod log;
 pub mod mqtt;
 pub mod server;
 pub mod store;

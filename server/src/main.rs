@@ -2,25 +2,20 @@
 
 #![forbid(unsafe_code)]
 
-use std::{
-    io::{self, IsTerminal as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use homeport_server::{
     api,
     backup::{self, Options},
     config::Settings,
-    fleet, server,
+    fleet, log, server,
     store::Store,
 };
 use nix::sys::stat::{Mode, umask};
 use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 /// Keeps fleets of embedded Linux devices reachable, observable and up to date.
 #[derive(Debug, Parser)]
@@ -96,11 +91,7 @@ fn main() -> ExitCode {
     let command = Command::parse();
     // The database holds more than others on this machine need to see, wherever the data directory is.
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_env_filter(EnvFilter::try_from_env("HOMEPORT_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
-        .init();
+    log::start();
     let done = match command.action {
         None => serve(command.settings),
         Some(Action::Openapi) => {
