@@ -1,6 +1,6 @@
 //! The rule for text at the server's edge: what a person cannot see, or a terminal obeys, is no part of a name.
 
-use homeport_api::text::is_hidden;
+use homeport_api::text::replace_hidden;
 use homeport_protocol::limits;
 
 /// What a device told, as it is stored: line breaks become spaces, the rest is cleaned, and cut to the longest that a message may carry.
@@ -10,15 +10,7 @@ pub(crate) fn told(text: &str) -> String {
 
 /// Text that a device chose, with U+FFFD in place of each hidden character.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if is_hidden(c) {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
-        })
-        .collect()
+    replace_hidden(text, char::REPLACEMENT_CHARACTER)
 }
 
 #[cfg(test)]

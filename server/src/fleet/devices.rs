@@ -17,7 +17,7 @@ const MAX_NAME: usize = 128;
 
 /// A name that people can read and tell apart.
 pub(super) fn check_name(name: &str) -> Result<(), FleetError> {
-    if let Some(hidden) = name.chars().find(|c| homeport_api::text::is_hidden(*c)) {
+    if let Some((hidden, _)) = homeport_api::text::characters(name).find(|(_, hidden)| *hidden) {
         return Err(FleetError::Invalid(format!(
             "a device's name cannot have the invisible character U+{:04X}: leave it out",
             u32::from(hidden)
@@ -211,7 +211,13 @@ mod tests {
 
     #[test]
     fn names_are_what_people_can_see() {
-        for name in ["gate 7", "Überwachung 監視", "x"] {
+        for name in [
+            "gate 7",
+            "Überwachung 監視",
+            "x",
+            "می\u{200c}خواهم",
+            "👩\u{200d}🔧",
+        ] {
             assert!(check_name(name).is_ok(), "{name}");
         }
         for (name, why) in [
@@ -219,6 +225,7 @@ mod tests {
             ("a\u{9b}b", "U+009B"),
             ("a\u{202e}b", "U+202E"),
             ("a\u{200b}b", "U+200B"),
+            ("a\u{200d}b", "U+200D"),
             ("", "1 to 128"),
             (" a", "1 to 128"),
         ] {
