@@ -2,12 +2,13 @@
 
 use std::{
     env,
-    io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _},
+    io::{self, BufRead as _, IsTerminal as _, Read as _},
     path::Path,
 };
 
 use crate::{
     error::{Error, Result},
+    output::{self, Line},
     stored_login::read_limited,
 };
 
@@ -34,10 +35,7 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<()> {
 /// Asks a yes-or-no question; anything but a yes is a no.
 pub(crate) fn yes_to(question: &str) -> Result<bool> {
     let failed = |e: io::Error| Error::Failed(format!("cannot ask: {e}"));
-    let mut stderr = io::stderr();
-    write!(stderr, "{question} [y/N] ")
-        .and_then(|()| stderr.flush())
-        .map_err(failed)?;
+    output::ask(format_args!("{question} [y/N]")).map_err(failed)?;
     let mut answer = String::new();
     io::stdin()
         .lock()
@@ -49,7 +47,7 @@ pub(crate) fn yes_to(question: &str) -> Result<bool> {
 
 /// Whether there is somebody to ask.
 pub(crate) fn is_interactive() -> bool {
-    io::stdin().is_terminal() && io::stderr().is_terminal()
+    io::stdin().is_terminal() && console::user_attended_stderr()
 }
 
 /// A password from the file, else from `HOMEPORT_PASSWORD`, else from the terminal without echo.
@@ -70,7 +68,8 @@ pub(crate) fn hidden(prompt: &str) -> Result<String> {
             "nobody can be asked for the password here; use --password-file".to_owned(),
         ));
     }
-    rpassword::prompt_password(prompt).map_err(|e| Error::Failed(format!("cannot ask for the password: {e}")))
+    rpassword::prompt_password(Line::from(prompt).render(false))
+        .map_err(|e| Error::Failed(format!("cannot ask for the password: {e}")))
 }
 
 /// The first lines of a file that holds secrets.

@@ -46,6 +46,7 @@ pub(crate) fn run(command: Option<BundleCommand>, output: Output) -> Result<()> 
 }
 
 /// Uploads a file unless the server has it.
+#[expect(clippy::disallowed_methods, reason = "the bar's messages are constants")]
 pub(crate) fn upload(client: &Client, path: &Path, output: Output) -> Result<Bundle> {
     let unreadable = |source| Error::File {
         what: "cannot read the bundle",

@@ -10,7 +10,7 @@ use crate::{
     client::{Client, encode},
     error::Result,
     find, human,
-    output::{Output, Table, Tone, cell, clean},
+    output::{Line, Output, Table, Tone, cell},
     stored_login::StoredLogin,
     update, watch,
 };
@@ -64,8 +64,8 @@ pub(crate) fn deploy(deploy: args::Deploy, output: Output) -> Result<()> {
     output.line(format_args!(
         "Deployment {}: {} to {}",
         deployment.id,
-        clean(&deployment.version),
-        clean(&whom(&deployment))
+        deployment.version,
+        whom(&deployment)
     ))?;
     output.note(format_args!(
         "Watch it with `homeport deployment watch {}`.",
@@ -174,28 +174,30 @@ fn show(shown: &Shown, output: Output) -> Result<()> {
         return output.json(shown);
     }
     let Shown { deployment, devices } = shown;
-    output.line(format_args!(
-        "Deployment {}: {} to {}, made {} by {}",
-        deployment.id,
-        output.paint(&clean(&deployment.version), Tone::Strong),
-        clean(&whom(deployment)),
+    let made = format!(
+        " to {}, made {} by {}",
+        whom(deployment),
         human::relative(Some(deployment.created_ms)),
-        clean(&deployment.created_by)
-    ))?;
+        deployment.created_by
+    );
+    output.line(
+        Line::from(format_args!("Deployment {}: ", deployment.id))
+            .and(&deployment.version, Tone::Strong)
+            .and(made, Tone::Plain),
+    )?;
     for ShownDevice { progress, history } in devices {
         let update = &progress.update;
         if history.is_some() {
             output.line("")?;
         }
-        let line = format!(
-            "{}  {}  {}",
-            output.paint(&clean(&progress.device_name), Tone::Strong),
-            output.paint(&update::state(update), update::tone(update.state)),
-            clean(&update::reason(update.reason.as_ref()))
-        );
-        output.line(line.trim_end())?;
+        output.line(
+            Line::default()
+                .column(&progress.device_name, Tone::Strong)
+                .column(update::state(update), update::tone(update.state))
+                .column(update::reason(update.reason.as_ref()), Tone::Plain),
+        )?;
         for change in history.iter().flatten() {
-            output.line(format_args!("  {}", clean(&update::change(change))))?;
+            output.line(format_args!("  {}", update::change(change)))?;
         }
         let fetched = update::fetched(update);
         if history.is_some() && !fetched.is_empty() {

@@ -8,7 +8,7 @@ use crate::{
     client::{Client, encode},
     error::Result,
     find, human,
-    output::{Output, Table, Tone, cell},
+    output::{Line, Output, Table, Tone, cell},
     stored_login::StoredLogin,
     telemetry, update,
 };
@@ -104,11 +104,11 @@ fn show(device: &Device, output: Output) -> Result<()> {
         return output.json(device);
     }
     let (presence, tone) = presence(device);
-    output.line(format_args!(
-        "{}  {}",
-        output.paint(&crate::output::clean(&device.name), Tone::Strong),
-        output.paint(&presence, tone)
-    ))?;
+    output.line(
+        Line::default()
+            .column(&device.name, Tone::Strong)
+            .column(presence, tone),
+    )?;
     output.pairs(&[
         ("id", device.id.clone()),
         ("seen", seen(device)),

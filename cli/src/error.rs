@@ -43,6 +43,14 @@ pub(crate) enum Error {
     /// The operation failed.
     #[error("{0}")]
     Failed(String),
+    /// The operation failed for what is listed.
+    #[error("{what}")]
+    Listed {
+        /// What failed.
+        what: String,
+        /// A line for each.
+        items: Vec<String>,
+    },
     /// A file could not be used.
     #[error("{what} {}: {source}", path.display())]
     File {
@@ -68,7 +76,19 @@ impl Error {
             Self::Unreachable { .. } | Self::Untrusted { .. } => 3,
             Self::NotLoggedIn | Self::WrongPassword(_) => 4,
             Self::Problem(problem) if matches!(problem.status, 401 | 403) => 4,
-            Self::Problem(_) | Self::Failed(_) | Self::File { .. } | Self::Output(_) => 1,
+            Self::Problem(_)
+            | Self::Failed(_)
+            | Self::Listed { .. }
+            | Self::File { .. }
+            | Self::Output(_) => 1,
+        }
+    }
+
+    /// Lines that go below the error.
+    pub(crate) fn details(&self) -> &[String] {
+        match self {
+            Self::Listed { items, .. } => items,
+            _ => &[],
         }
     }
 

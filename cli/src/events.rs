@@ -9,7 +9,7 @@ use crate::{
     deployment::whom,
     error::Result,
     human,
-    output::{Output, Tone, clean},
+    output::{Line, Output, Tone},
     stored_login::StoredLogin,
     update,
 };
@@ -108,12 +108,9 @@ fn show(event: &Event, output: Output) -> Result<()> {
         Event::Resync => ("", "events may be missing here".to_owned(), Tone::Attention),
     };
     output.line(
-        format!(
-            "{}  {}  {}",
-            output.paint(&human::clock(human::now_ms()), Tone::Faint),
-            clean(subject),
-            output.paint(clean(&what).trim_end(), tone)
-        )
-        .trim_end(),
+        Line::default()
+            .column(human::clock(human::now_ms()), Tone::Faint)
+            .column(subject, Tone::Plain)
+            .column(what.trim_end(), tone),
     )
 }

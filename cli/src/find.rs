@@ -54,15 +54,15 @@ fn only<T: Named>(mut found: Vec<T>, wanted: &str) -> Result<T> {
     let mut candidates: Vec<String> = found
         .iter()
         .take(MAX_CANDIDATES)
-        .map(|item| format!("  {}  {}", item.id(), item.name()))
+        .map(|item| format!("{}  {}", item.id(), item.name()))
         .collect();
     if found.len() > MAX_CANDIDATES {
-        candidates.push(format!("  and {} more", found.len() - MAX_CANDIDATES));
+        candidates.push(format!("and {} more", found.len() - MAX_CANDIDATES));
     }
-    Err(Error::Failed(format!(
-        "`{wanted}` could be any of these; write more of the id:\n{}",
-        candidates.join("\n")
-    )))
+    Err(Error::Listed {
+        what: format!("`{wanted}` could be any of these; write more of the id:"),
+        items: candidates,
+    })
 }
 
 // === impl Named ===
@@ -126,8 +126,8 @@ mod tests {
 
     #[test]
     fn what_could_be_several_is_refused_and_named() {
-        let error = one("abc").unwrap_err().to_string();
-        assert!(error.contains("abc1") && error.contains("abc2"), "{error}");
+        let error = one("abc").unwrap_err();
+        assert_eq!(error.details(), ["abc1  gate", "abc2  pump"]);
         assert!(one("twin").is_err());
         assert!(one("nope").is_err());
         assert!(one("").is_err());

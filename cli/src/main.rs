@@ -1,6 +1,8 @@
 //! Homeport's command line for operators and factories.
 
 #![forbid(unsafe_code)]
+// What is printed goes through `output`, which clippy.toml sees to as well.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
 mod ask;
@@ -15,6 +17,7 @@ mod events;
 mod find;
 mod group;
 mod human;
+mod line;
 mod output;
 mod server_url;
 mod session;
@@ -27,25 +30,29 @@ mod watch;
 mod watch_view;
 
 use std::{
+    env,
     io::{self, Write as _},
     process::ExitCode,
 };
 
 use clap::{CommandFactory as _, Parser as _};
+use homeport_api::text::replace_hidden;
 
 use crate::{
     args::{Cli, Command},
     error::{Error, Result},
-    output::{Output, clean},
+    output::Output,
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let Ok(cli) = Cli::try_parse() else {
+        return refuse();
+    };
     let Err(error) = run(cli) else {
         return ExitCode::SUCCESS;
     };
     if !error.is_broken_pipe() {
-        report(&error);
+        output::report(&error);
     }
     ExitCode::from(error.exit_code())
 }
@@ -65,23 +72,27 @@ fn run(cli: Cli) -> Result<()> {
         Command::Deployment(deployment) => deployment::run(deployment, output),
         Command::Audit(audit) => audit::run(&audit, output),
         Command::Events => events::run(output),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "homeport", &mut script);
-            io::stdout().write_all(&script).map_err(Error::Output)
-        }
+        Command::Completions { shell } => completions(shell),
     }
 }
 
-fn report(error: &Error) {
-    let style = output::Tone::Bad.style().for_stderr();
-    let mut stderr = io::stderr();
-    for (i, line) in error.to_string().lines().enumerate() {
-        let label = if i == 0 { "error:" } else { "      " };
-        // Nobody to tell when stderr is gone.
-        let _ = writeln!(stderr, "{} {}", style.apply_to(label), clean(line));
-    }
-    if let Some(next) = error.next_step() {
-        let _ = writeln!(stderr, "  → {next}");
-    }
+#[expect(clippy::disallowed_methods, reason = "nothing in the script is from others")]
+fn completions(shell: clap_complete::Shell) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "homeport", &mut script);
+    io::stdout().write_all(&script).map_err(Error::Output)
+}
+
+/// Says what is wrong with the command line, or gives the help that is asked for. A script may have filled arguments with a device's
+/// name, and clap prints them as they are, so it reads them once more without what is hidden in them.
+fn refuse() -> ExitCode {
+    let arguments = env::args_os().map(|argument| replace_hidden(&argument.to_string_lossy(), ' '));
+    let Err(error) = Cli::try_parse_from(arguments) else {
+        let error = Error::Usage("an argument has an invisible character where there can be none".to_owned());
+        output::report(&error);
+        return ExitCode::from(error.exit_code());
+    };
+    // Nobody to tell when the terminal is gone.
+    let _ = error.print();
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }

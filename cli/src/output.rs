@@ -2,17 +2,18 @@
 
 use std::{
     env,
-    fmt::{Display, Write as _},
-    io::{self, IsTerminal as _, Write as _},
+    fmt::Write as _,
+    io::{self, Write as _},
 };
 
-use console::{Style, measure_text_width};
 use homeport_api::text::is_hidden;
 use serde::Serialize;
 
-use crate::error::{Error, Result};
-
-const COLUMN_GAP: &str = "  ";
+pub(crate) use crate::line::{Line, Tone};
+use crate::{
+    error::{Error, Result},
+    line::COLUMN_GAP,
+};
 
 /// Where results go, and how.
 #[derive(Debug, Clone, Copy)]
@@ -21,26 +22,12 @@ pub(crate) struct Output {
     pub(crate) json: bool,
     /// Whether stderr shows progress bars.
     pub(crate) bars: bool,
-    colour: bool,
 }
 
-/// Meaning of a piece of text, which colour makes visible.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tone {
-    Plain,
-    Good,
-    Bad,
-    Attention,
-    Busy,
-    Faint,
-    Strong,
-}
-
-/// Rows of aligned columns.
+/// Rows of aligned columns, the first of which is the header.
 #[derive(Debug)]
 pub(crate) struct Table {
-    header: Vec<&'static str>,
-    rows: Vec<Vec<(String, Tone)>>,
+    rows: Vec<Vec<Line>>,
 }
 
 // === impl Output ===
@@ -49,13 +36,12 @@ impl Output {
     pub(crate) fn new(json: bool) -> Self {
         let wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             && env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let colour = wanted && io::stdout().is_terminal();
-        console::set_colors_enabled(colour);
-        console::set_colors_enabled_stderr(wanted && io::stderr().is_terminal());
+        let (stdout, stderr) = (console::user_attended(), console::user_attended_stderr());
+        console::set_colors_enabled(wanted && stdout);
+        console::set_colors_enabled_stderr(wanted && stderr);
         Self {
             json,
-            bars: !json && io::stderr().is_terminal() && io::stdout().is_terminal(),
-            colour,
+            bars: !json && stdout && stderr,
         }
     }
 
@@ -64,10 +50,11 @@ impl Output {
         clippy::unused_self,
         reason = "everything that is printed goes through an output"
     )]
-    pub(crate) fn line(self, text: impl Display) -> Result<()> {
-        Self::write(&printable(&text.to_string()))
+    pub(crate) fn line(self, line: impl Into<Line>) -> Result<()> {
+        Self::write(&line.into().render(console::colors_enabled()))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "lines and escaped JSON only")]
     fn write(text: &str) -> Result<()> {
         let mut stdout = io::stdout().lock();
         writeln!(stdout, "{text}")
@@ -76,10 +63,9 @@ impl Output {
     }
 
     /// Something for people only, on stderr; silent for programs.
-    pub(crate) fn note(self, text: impl Display) {
+    pub(crate) fn note(self, line: impl Into<Line>) {
         if !self.json {
-            // Nobody to tell when stderr is gone.
-            let _ = writeln!(io::stderr(), "{}", printable(&text.to_string()));
+            say(line);
         }
     }
 
@@ -112,47 +98,21 @@ impl Output {
 
     /// A table, or what to say when it has no rows.
     pub(crate) fn table(self, table: &Table, empty: &str) -> Result<()> {
-        if table.rows.is_empty() {
+        if table.is_empty() {
             self.note(empty);
             return Ok(());
         }
-        table.lines(self).into_iter().try_for_each(|line| self.line(line))
+        table.lines().into_iter().try_for_each(|line| self.line(line))
     }
 
     /// Aligned `name  value` lines; pairs without a value are left out.
     pub(crate) fn pairs(self, pairs: &[(&str, String)]) -> Result<()> {
         let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
-            let name = self.paint(&format!("{name:width$}"), Tone::Faint);
-            self.line(format_args!("{name}{COLUMN_GAP}{}", clean(value)))?;
+            let name = Line::default().and(format_args!("{name:width$}"), Tone::Faint);
+            self.line(name.column(value, Tone::Plain))?;
         }
         Ok(())
-    }
-
-    /// Text in the colour of its meaning, where there are colours.
-    pub(crate) fn paint(self, text: &str, tone: Tone) -> String {
-        if self.colour {
-            tone.style().apply_to(text).to_string()
-        } else {
-            text.to_owned()
-        }
-    }
-}
-
-// === impl Tone ===
-
-impl Tone {
-    pub(crate) fn style(self) -> Style {
-        let style = Style::new();
-        match self {
-            Self::Plain => style,
-            Self::Good => style.green(),
-            Self::Bad => style.red(),
-            Self::Attention => style.yellow(),
-            Self::Busy => style.cyan(),
-            Self::Faint => style.dim(),
-            Self::Strong => style.bold(),
-        }
     }
 }
 
@@ -160,83 +120,78 @@ impl Tone {
 
 impl Table {
     pub(crate) fn new(header: &[&'static str]) -> Self {
-        Self {
-            header: header.to_vec(),
-            rows: Vec::new(),
-        }
+        let mut table = Self { rows: Vec::new() };
+        table.row(header.iter().map(|name| ((*name).to_owned(), Tone::Strong)));
+        table
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = (String, Tone)>) {
-        let row = cells
-            .into_iter()
-            .map(|(text, tone)| (clean(&text), tone))
-            .collect();
-        self.rows.push(row);
+        let cells = cells.into_iter();
+        self.rows.push(
+            cells
+                .map(|(text, tone)| Line::default().and(text, tone))
+                .collect(),
+        );
     }
 
-    fn lines(&self, output: Output) -> Vec<String> {
-        let mut widths: Vec<usize> = self.header.iter().map(|name| name.len()).collect();
+    fn is_empty(&self) -> bool {
+        self.rows.len() == 1
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        let mut widths = Vec::new();
         for row in &self.rows {
-            for (width, (text, _)) in widths.iter_mut().zip(row) {
-                *width = (*width).max(measure_text_width(text));
+            widths.resize(widths.len().max(row.len()), 0);
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = cell.width().max(*width);
             }
         }
-        let line = |cells: &mut dyn Iterator<Item = (&str, Tone)>| {
-            let mut line = String::new();
+        let line = |row: &Vec<Line>| {
+            let mut line = Line::default();
             let mut gap = 0;
-            for ((text, tone), width) in cells.zip(&widths) {
-                if !text.is_empty() {
-                    line.extend(std::iter::repeat_n(' ', gap));
-                    line.push_str(&output.paint(text, tone));
+            for (cell, width) in row.iter().zip(&widths) {
+                if !cell.is_empty() {
+                    line = line.and(" ".repeat(gap), Tone::Plain).append(cell.clone());
                     gap = 0;
                 }
-                gap += width - measure_text_width(text) + COLUMN_GAP.len();
+                gap += width - cell.width() + COLUMN_GAP.len();
             }
             line
         };
-        let header = line(&mut self.header.iter().map(|name| (*name, Tone::Strong)));
-        let rows = self
-            .rows
-            .iter()
-            .map(|row| line(&mut row.iter().map(|(text, tone)| (text.as_str(), *tone))));
-        std::iter::once(header).chain(rows).collect()
+        self.rows.iter().map(line).collect()
     }
 }
 
-/// Text without control characters: names and messages come from devices, and a terminal would obey what is hidden in them.
-pub(crate) fn clean(text: &str) -> String {
-    text.chars().map(|c| if is_hidden(c) { ' ' } else { c }).collect()
-}
-
-/// Lines for the terminal: of all hidden characters, only line breaks and our own colours (SGR) stay.
-fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let len = match colour_len(rest) {
-            0 => c.len_utf8(),
-            len => len,
-        };
-        let (piece, after) = rest.split_at(len);
-        if len > c.len_utf8() || c == '\n' || !is_hidden(c) {
-            printable.push_str(piece);
-        } else {
-            printable.push(' ');
-        }
-        rest = after;
+/// What went wrong and what to do next, on stderr, also for programs.
+pub(crate) fn report(error: &Error) {
+    say(Line::default()
+        .and("error: ", Tone::Bad)
+        .append(Line::from(error)));
+    for detail in error.details() {
+        say(format_args!("       {detail}"));
     }
-    printable
+    if let Some(next) = error.next_step() {
+        say(format_args!("  → {next}"));
+    }
 }
 
-/// Length of the SGR sequence that `text` begins with, in bytes; 0 without one.
-fn colour_len(text: &str) -> usize {
-    let Some(parameters) = text.strip_prefix("\u{1b}[") else {
-        return 0;
-    };
-    let end = parameters
-        .find(|c: char| !c.is_ascii_digit() && c != ';')
-        .filter(|end| parameters[*end..].starts_with('m'));
-    end.map_or(0, |end| "\u{1b}[".len() + end + 1)
+/// A question on stderr; the answer comes on the same line.
+#[expect(clippy::disallowed_methods, reason = "a line only")]
+pub(crate) fn ask(question: impl Into<Line>) -> io::Result<()> {
+    let mut stderr = io::stderr().lock();
+    write!(
+        stderr,
+        "{} ",
+        question.into().render(console::colors_enabled_stderr())
+    )?;
+    stderr.flush()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a line only")]
+fn say(line: impl Into<Line>) {
+    let text = line.into().render(console::colors_enabled_stderr());
+    // Nobody to tell when stderr is gone.
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// JSON whose hidden characters are escaped, so that it loses nothing and a terminal obeys none of it.
@@ -263,12 +218,11 @@ pub(crate) fn cell(text: impl Into<String>) -> (String, Tone) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::line::tests::EVIL;
 
-    const PLAIN: Output = Output {
-        json: false,
-        bars: false,
-        colour: false,
-    };
+    fn plain(table: &Table) -> Vec<String> {
+        table.lines().iter().map(|line| line.render(false)).collect()
+    }
 
     #[test]
     fn columns_are_aligned_without_trailing_blanks() {
@@ -277,7 +231,7 @@ mod tests {
         table.row([cell("long-id"), cell(""), cell("offline")]);
         table.row([cell("b"), cell("x"), cell("")]);
         assert_eq!(
-            table.lines(PLAIN),
+            plain(&table),
             [
                 "ID       NAME         STATE",
                 "a        Überwachung  online",
@@ -288,31 +242,24 @@ mod tests {
     }
 
     #[test]
-    fn lines_keep_colours_and_nothing_else_that_is_hidden() {
+    fn what_is_hidden_does_not_shift_columns() {
+        let mut table = Table::new(&["NAME", "STATE"]);
+        table.row([cell(EVIL), cell("online")]);
+        let lines = plain(&table);
+        let [header, row] = lines.as_slice() else {
+            panic!("not two lines: {lines:?}");
+        };
         assert_eq!(
-            printable("\u{1b}[1;31mred\u{1b}[0m\nx"),
-            "\u{1b}[1;31mred\u{1b}[0m\nx"
+            header.find("STATE"),
+            row.char_indices()
+                .position(|(at, _)| row[at..].starts_with("online"))
         );
-        assert_eq!(
-            printable("\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}\u{202e}é"),
-            " [2J ]0;t   é"
-        );
-        assert_eq!(printable("\u{1b}[31"), " [31");
     }
 
     #[test]
     fn json_loses_nothing() {
-        let value = "a\u{9b}\u{202e}\u{e0041}\u{1b}é";
-        let json = escape_json(&serde_json::to_string(value).unwrap());
+        let json = escape_json(&serde_json::to_string(EVIL).unwrap());
         assert!(!json.chars().any(is_hidden));
-        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), value);
-    }
-
-    #[test]
-    fn control_characters_do_not_reach_the_terminal() {
-        let mut table = Table::new(&["NAME"]);
-        table.row([cell("\u{1b}]0;evil\u{7}\nnext")]);
-        assert!(table.lines(PLAIN)[1].chars().all(|c| !c.is_control()));
-        assert_eq!(clean("a\u{9b}31mb"), "a 31mb");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), EVIL);
     }
 }

@@ -186,9 +186,12 @@ fn ca_on_first_use(url: &ServerUrl, output: Output) -> Result<Roots> {
         )));
     }
     output.note(format_args!(
-        "{url} is not known yet. Its CA certificate has the SHA-256 fingerprint\n\n  {fingerprint}\n\n\
-         Compare it with what the server's administrator gives you."
+        "{url} is not known yet. Its CA certificate has the SHA-256 fingerprint"
     ));
+    output.note("");
+    output.note(format_args!("  {fingerprint}"));
+    output.note("");
+    output.note("Compare it with what the server's administrator gives you.");
     if ask::yes_to("Trust this CA for this server?")? {
         Ok(presented)
     } else {

@@ -1,7 +1,5 @@
 //! Pairing tokens.
 
-use std::io::{self, IsTerminal as _};
-
 use homeport_api::{CreatedPairingToken, NewPairingToken, PairingTokenInfo};
 
 use crate::{
@@ -35,7 +33,7 @@ pub(crate) fn run(command: Option<TokenCommand>, output: Output) -> Result<()> {
                 return output.json(&created);
             }
             output.line(&created.token)?;
-            if io::stdout().is_terminal() {
+            if console::user_attended() {
                 output.note(format_args!(
                     "Pairs one device, expires {}. On the device: homeport-agent pair <token>",
                     human::relative(Some(created.info.expires_ms))

@@ -140,35 +140,36 @@ impl Progress {
         if self.devices.is_empty() {
             return Err(Error::Failed("the deployment has no devices".to_owned()));
         }
-        let failures: Vec<String> = self
-            .devices
-            .values()
-            .filter(|device| device.update.state != DeploymentState::Verified)
-            .map(describe)
-            .collect();
+        let failures = self.not_verified();
         if failures.is_empty() {
             return Ok(());
         }
-        Err(Error::Failed(format!(
-            "{} of {} devices did not end verified\n{}",
-            failures.len(),
-            self.devices.len(),
-            failures.join("\n")
-        )))
+        Err(Error::Listed {
+            what: format!(
+                "{} of {} devices did not end verified",
+                failures.len(),
+                self.devices.len()
+            ),
+            items: failures,
+        })
     }
 
     fn timed_out(&self, id: u64, timeout: Duration) -> Error {
-        let open: Vec<String> = self
-            .devices
-            .values()
+        Error::Listed {
+            what: format!(
+                "deployment {id} is not done after {}; it goes on, `homeport deployment watch {id}` looks again",
+                human::duration(timeout)
+            ),
+            items: self.not_verified(),
+        }
+    }
+
+    fn not_verified(&self) -> Vec<String> {
+        let devices = self.devices.values();
+        devices
             .filter(|device| device.update.state != DeploymentState::Verified)
             .map(describe)
-            .collect();
-        Error::Failed(format!(
-            "deployment {id} is not done after {}; it goes on, `homeport deployment watch {id}` looks again\n{}",
-            human::duration(timeout),
-            open.join("\n")
-        ))
+            .collect()
     }
 }
 
@@ -252,9 +253,11 @@ mod tests {
         });
         take(&mut progress, failed);
         take(&mut progress, device("c", &[Cancelled], 1));
-        let error = progress.verdict().unwrap_err().to_string();
-        assert!(error.contains("2 of 3"), "{error}");
-        assert!(error.contains("b: rolled_back, boot_failed: gave up"), "{error}");
-        assert!(error.contains("c: cancelled"), "{error}");
+        let error = progress.verdict().unwrap_err();
+        assert!(error.to_string().contains("2 of 3"), "{error}");
+        assert_eq!(
+            error.details(),
+            ["b: rolled_back, boot_failed: gave up", "c: cancelled"]
+        );
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     deployment::{history, whom},
     error::Result,
     human,
-    output::{Output, Tone, clean},
+    output::{Line, Output, Tone},
     update,
 };
 
@@ -80,8 +80,8 @@ impl View {
         output.note(format_args!(
             "Deployment {}: {} to {}. Ctrl-C stops watching, not the update.",
             deployment.id,
-            clean(&deployment.version),
-            clean(&whom(deployment))
+            deployment.version,
+            whom(deployment)
         ));
         let few = devices.len() <= MAX_BARS;
         if !output.bars || !few {
@@ -125,18 +125,13 @@ impl View {
                 shown
                     .lines(device, changes.as_deref())
                     .into_iter()
-                    .try_for_each(|line| output.line(clean(&line)))
+                    .try_for_each(|line| output.line(line))
             }
-            Self::Bars {
-                output,
-                all,
-                bars,
-                width,
-            } => {
+            Self::Bars { all, bars, width, .. } => {
                 let bar = bars
                     .entry(device.device.clone())
-                    .or_insert_with(|| all.add(new_bar(&clean(&device.device_name), *width)));
-                draw(bar, device, *output);
+                    .or_insert_with(|| all.add(new_bar(&device.device_name, *width)));
+                draw(bar, device);
                 Ok(())
             }
             #[cfg(test)]
@@ -207,38 +202,40 @@ impl Shown {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a line only")]
 fn new_bar(name: &str, width: usize) -> ProgressBar {
     // The template is a constant that a test draws with.
     let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(100)
         .with_style(style.progress_chars("━╸─"))
-        .with_prefix(format!("{name:width$}"))
+        .with_prefix(Line::from(format_args!("{name:width$}")).render(false))
 }
 
-fn draw(bar: &ProgressBar, device: &DeviceProgress, output: Output) {
+#[expect(clippy::disallowed_methods, reason = "a line only")]
+fn draw(bar: &ProgressBar, device: &DeviceProgress) {
     let update = &device.update;
     let step = STEPS.iter().find(|(state, ..)| *state == update.state);
     if let Some((_, from, span)) = step {
         bar.set_position(from + span * u64::from(update.percent.min(100)) / 100);
     }
-    let mut message = output.paint(&update::state(update), update::tone(update.state));
     let why = match update::reason(update.reason.as_ref()) {
         reason if reason.is_empty() => update.message.clone(),
         reason => reason,
     };
-    for more in [&why, &update::fetched(update)] {
-        if !more.is_empty() {
-            message.push_str("  ");
-            message.push_str(&output.paint(&clean(more), Tone::Faint));
-        }
-    }
-    bar.set_message(message);
+    let message = Line::default()
+        .column(update::state(update), update::tone(update.state))
+        .column(why, Tone::Faint)
+        .column(update::fetched(update), Tone::Faint);
+    bar.set_message(message.render(console::colors_enabled_stderr()));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::update::{present, tests::entered};
+    use crate::{
+        line::tests::EVIL,
+        update::{present, tests::entered},
+    };
 
     #[test]
     fn lines_tell_each_state_once_and_each_tenth() {
@@ -272,6 +269,28 @@ mod tests {
         let lines = shown.lines(&entered("gate", &states[..3]), Some(&history));
         assert_eq!(lines.len(), 3, "{lines:?}");
         assert!(shown.lines(&entered("gate", &states), None).is_empty());
+    }
+
+    #[test]
+    fn bars_show_nothing_hidden() {
+        let mut device = entered(EVIL, &[DeploymentState::Downloading]);
+        device.update.message = EVIL.into();
+        let bar = new_bar(EVIL, 80);
+        draw(&bar, &device);
+        let message = bar.message();
+        let given = [bar.prefix(), console::strip_ansi_codes(&message).into_owned()].concat();
+        assert_eq!(given.matches('é').count(), 2, "{given:?}");
+        assert!(!given.chars().any(homeport_api::text::is_hidden), "{given:?}");
+        device.update.reason = Some(homeport_api::Why {
+            code: homeport_protocol::FailureCode::Backend,
+            detail: EVIL.into(),
+        });
+        draw(&bar, &device);
+        let message = console::strip_ansi_codes(&bar.message()).into_owned();
+        assert!(
+            message.contains('é') && !message.chars().any(homeport_api::text::is_hidden),
+            "{message:?}"
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@
 )]
 
 mod double;
+mod foreign;
 
 use std::{
     fs,
