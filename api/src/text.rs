@@ -9,8 +9,10 @@ const FIRST_JOINED: char = '\u{600}';
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        // Letters and a symbol without a shape, of which whole names can be made.
+        || matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}')
 }
 
 /// The characters of a text, each with whether it is hidden where it stands.
@@ -59,6 +61,16 @@ mod tests {
         ] {
             assert_eq!(replace_hidden(text, '?'), text);
         }
+    }
+
+    #[test]
+    fn letters_without_a_shape_are_hidden() {
+        assert!(
+            "\u{115f}\u{1160}\u{2800}\u{3164}\u{ffa0}\u{34f}"
+                .chars()
+                .all(is_hidden)
+        );
+        assert!(!"한글 ⠁\u{fe0f}\u{301}".chars().any(is_hidden));
     }
 
     #[test]
