@@ -9,6 +9,7 @@ use homeport_protocol::DeviceId;
 
 use super::{
     Fleet,
+    devices::check_name,
     effects::{Effect, Effects},
 };
 use crate::{
@@ -136,13 +137,21 @@ fn redeem(
         device_id(&id)?
     } else {
         let id = random_id()?;
-        let name = token.info.device_name.as_deref().or(hints.hostname.as_deref());
-        let name = name.unwrap_or(id.as_str());
+        let name = first_name(token.info.device_name.as_deref(), hints, &id);
         tx.insert_device(now_ms, id.as_str(), name, hints.serial.as_deref())?;
         id
     };
     tx.use_token(token.info.id, id.as_str(), key)?;
     Ok(id)
+}
+
+/// The name that a device begins with: the one that its token says, else the first hint that people can read, else its id.
+fn first_name<'a>(wanted: Option<&'a str>, hints: &'a Hints, id: &'a DeviceId) -> &'a str {
+    let hints = [&hints.hostname, &hints.serial].into_iter().flatten();
+    let mut readable = hints
+        .map(String::as_str)
+        .filter(|name| check_name(name).is_ok() && name.contains(char::is_alphanumeric));
+    wanted.or_else(|| readable.next()).unwrap_or(id.as_str())
 }
 
 /// One device cannot have the server sign and store without end.
@@ -212,7 +221,42 @@ impl From<CaError> for IssueError {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+    use crate::text::clean;
+
+    #[test]
+    fn a_device_begins_with_a_name_that_people_can_read() {
+        let id: DeviceId = "theid".parse().unwrap();
+        let name = |wanted, hostname: Option<&str>, serial: Option<&str>| {
+            let hints = Hints {
+                hostname: hostname.map(clean),
+                serial: serial.map(clean),
+                peer: Ipv4Addr::LOCALHOST.into(),
+            };
+            first_name(wanted, &hints, &id).to_owned()
+        };
+        assert_eq!(name(Some("gate"), Some("board"), Some("SN1")), "gate");
+        assert_eq!(name(None, Some("board"), Some("SN1")), "board");
+        assert_eq!(name(None, Some("a\u{1b}[2Jb"), Some("SN1")), "a\u{fffd}[2Jb");
+        assert_eq!(name(None, Some("می\u{200c}خواهم"), None), "می\u{200c}خواهم");
+        let long = "x".repeat(129);
+        for unreadable in [
+            None,
+            Some(""),
+            Some("  "),
+            Some(" board"),
+            Some("\u{1b}\u{202e}\u{200d}"),
+            Some("---"),
+            Some("\u{3164}\u{115f}"),
+            Some(long.as_str()),
+        ] {
+            assert_eq!(name(None, unreadable, Some("SN1")), "SN1", "{unreadable:?}");
+            assert_eq!(name(None, Some("board"), unreadable), "board", "{unreadable:?}");
+            assert_eq!(name(None, unreadable, unreadable), "theid", "{unreadable:?}");
+        }
+    }
 
     #[test]
     fn ids_are_16_characters_and_differ() {

@@ -239,6 +239,28 @@ async fn a_token_pairs_one_device_however_many_ask() {
 }
 
 #[tokio::test]
+async fn a_device_without_a_readable_host_name_begins_with_its_serial_or_id() {
+    let world = World::new().await;
+    for (certificate, hostname, serial, name) in [
+        (1, Some("\u{fffd}\u{fffd}"), Some("0815"), Some("0815")),
+        (2, None, Some("0815"), Some("0815")),
+        (3, Some(""), Some(" "), None),
+    ] {
+        let token = world.token(NewPairingToken::default()).await;
+        let hints = Hints {
+            hostname: hostname.map(str::to_owned),
+            serial: serial.map(str::to_owned),
+            ..hints()
+        };
+        let sign = move |_: &DeviceId| Ok(signed([certificate; 32]));
+        let enrolled = world.fleet.enrol(&token.secret, &KEY, &hints, sign).await;
+        let id = enrolled.unwrap().0.to_string();
+        let device = world.fleet.device(id.clone()).await.unwrap();
+        assert_eq!(device.name, name.unwrap_or(&id));
+    }
+}
+
+#[tokio::test]
 async fn a_device_that_lost_the_answer_asks_again_with_its_key() {
     let world = World::new().await;
     let token = world.token(NewPairingToken::default()).await;
