@@ -25,3 +25,16 @@ test("a name that runs from right to left stays within itself", () => {
   assert.equal(named("gate\u{202e}7"), "gate\u{fffd}7");
   assert.equal(named("שער 7"), "\u{2068}שער 7\u{2069}");
 });
+
+test("joiners stay where a script needs them, as the server has it", () => {
+  for (const [text, shown] of [
+    ["می\u{200c}خواهم", "می\u{200c}خواهم"],
+    ["👩\u{200d}🔧 7", "👩\u{200d}🔧 7"],
+    ["ga\u{200d}te", "ga\u{fffd}te"],
+    ["👩\u{200d}", "👩\u{fffd}"],
+    ["👩\u{200d}\u{202e}🔧", "👩\u{fffd}\u{fffd}🔧"],
+    ["\u{3000}\u{200d}\u{3000}", "\u{3000}\u{fffd}\u{3000}"],
+  ] as const) {
+    assert.deepEqual(parse(JSON.stringify([text])), [shown]);
+  }
+});
