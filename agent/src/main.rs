@@ -24,7 +24,6 @@ mod status;
 mod telemetry;
 #[cfg(test)]
 mod testing;
-mod text;
 mod ticks;
 mod tls;
 
@@ -40,7 +39,6 @@ use tracing::{error, info};
 use self::{
     cli::{Exit, Task, fail, print},
     config::Config,
-    text::Text,
 };
 
 /// Threads beside the one that does the work: one for syncing files, one for looking up names.
@@ -61,8 +59,8 @@ fn main() -> ExitCode {
     match arguments.task {
         Task::Help => print(cli::HELP),
         Task::Version => print(concat!("homeport-agent ", env!("CARGO_PKG_VERSION"), "\n")),
-        Task::Status { json } => return on_runtime(Box::pin(show_status(json)), None),
-        Task::Pair { token, anew } => return on_runtime(Box::pin(pair(token, anew)), None),
+        Task::Status { json } => return on_runtime(Box::pin(show_status(json))),
+        Task::Pair { token, anew } => return on_runtime(Box::pin(pair(token, anew))),
         Task::Run | Task::BootCheck => {
             log::start();
             let config = match Config::load(arguments.config.as_deref()) {
@@ -71,11 +69,9 @@ fn main() -> ExitCode {
             };
             log::set_level(config.log);
             return if arguments.task == Task::Run {
-                let text = Text::of_this_process()
-                    .inspect_err(|error| info!("text that is not needed stays in memory: {error}"));
-                on_runtime(Box::pin(run(config)), text.ok())
+                on_runtime(Box::pin(run(config)))
             } else {
-                on_runtime(Box::pin(check_boot(config)), None)
+                on_runtime(Box::pin(check_boot(config)))
             };
         }
     }
@@ -83,17 +79,14 @@ fn main() -> ExitCode {
 }
 
 /// The task is boxed, so that this is compiled once and not for each type of task, and so that a task's tens of kilobytes
-/// are not on the stack. `text` is given back when there is nothing to do.
-fn on_runtime(task: Pin<Box<dyn Future<Output = ExitCode>>>, text: Option<Text>) -> ExitCode {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder
+/// are not on the stack.
+fn on_runtime(task: Pin<Box<dyn Future<Output = ExitCode>>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(HELPER_THREADS)
-        .thread_keep_alive(HELPER_KEEP_ALIVE);
-    if let Some(text) = text {
-        builder.on_thread_park(move || text.give_back_at_times());
-    }
-    let runtime = match builder.build() {
+        .thread_keep_alive(HELPER_KEEP_ALIVE)
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(Exit::Failure, error),
     };

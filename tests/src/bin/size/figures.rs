@@ -9,8 +9,7 @@ use homeport_tests::{
     wait::wait_for,
 };
 
-/// After pairing or a restart, what only the start needs comes to its end: inventory, name look-ups, helper threads, and
-/// the program text of all that, which the agent gives back when it wakes in the next minute or the one after.
+/// After pairing or a restart, what only the start needs comes to its end: inventory, name look-ups, helper threads.
 const SETTLE: Duration = Duration::from_secs(80);
 
 /// Minutes between two probes of a connection without traffic, when nothing is configured, and hours of a day.
@@ -70,7 +69,7 @@ pub(crate) const MEASURES: [Measure; COUNT] = [
         key: "rss-peak-kib",
         title: "RSS at most, KiB",
         digits: 0,
-        cause: "code or data that the minute's sample touches, or text that was not given back (agent/src/text.rs)",
+        cause: "code or data that the start, pairing or the minute's sample touches",
     },
     Measure {
         key: "pss-kib",
