@@ -7,12 +7,16 @@ use axum::{
     response::{Sse, sse},
 };
 use futures_util::{Stream, stream};
-use homeport_api::Event;
+use homeport_api::{Event, Problem};
+use http::StatusCode;
 use tokio::time::{self, Interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{App, guard::Operator};
-use crate::fleet::{Credential, Fleet, Watcher};
+use super::{App, Refusal, guard::Operator};
+use crate::{
+    fleet::{Credential, Fleet, Watcher},
+    limits::STREAMS_BY_PERSON,
+};
 
 /// How often a silent stream shows that it is alive, so that proxies keep it open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -33,14 +37,18 @@ struct Feed {
 /// Each `data:` is the JSON of an event. After `resync`, fetch everything again: events were lost.
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "events",
-    responses((status = 200, body = Event, content_type = "text/event-stream"))
+    responses(
+        (status = 200, body = Event, content_type = "text/event-stream"),
+        (status = 429, description = "too many streams of this person are open", body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(super) async fn follow(
     State(app): State<App>,
     Operator(credential): Operator,
-) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Refusal> {
+    let watcher = app.fleet.watch(&credential.user).ok_or_else(too_many)?;
     let feed = Feed {
-        watcher: app.fleet.watch(),
+        watcher,
         fleet: app.fleet,
         credential,
         recheck: time::interval(RECHECK),
@@ -50,7 +58,18 @@ pub(super) async fn follow(
         let event = feed.next().await?;
         Some((Ok(sse::Event::default().data(event)), feed))
     });
-    Sse::new(events).keep_alive(sse::KeepAlive::new().interval(KEEP_ALIVE))
+    Ok(Sse::new(events).keep_alive(sse::KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+fn too_many() -> Refusal {
+    Refusal::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too-many-streams",
+        format_args!(
+            "you follow events {STREAMS_BY_PERSON} times already: close a tab or a program that does"
+        ),
+    )
+    .retry_after(RECHECK.as_secs())
 }
 
 // === impl Feed ===

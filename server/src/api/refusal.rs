@@ -87,7 +87,7 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
     }
 
-    fn retry_after(mut self, seconds: u64) -> Self {
+    pub(super) fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
     }

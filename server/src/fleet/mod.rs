@@ -173,10 +173,10 @@ impl Fleet {
         &self.0.bundles
     }
 
-    /// Follows what happens from now on.
+    /// Follows what happens from now on, for this person. `None`: the person has as many streams open as one may have.
     #[must_use]
-    pub fn watch(&self) -> Watcher {
-        self.0.events.watch()
+    pub fn watch(&self, person: &str) -> Option<Watcher> {
+        self.0.events.watch(person)
     }
 }
 

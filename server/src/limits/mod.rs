@@ -12,6 +12,9 @@ pub(crate) mod bodies;
 pub(crate) mod files;
 pub(crate) mod places;
 
+/// Event streams that one person may have open: tabs of the page, and the command line.
+pub(crate) const STREAMS_BY_PERSON: usize = 16;
+
 /// Places and deadlines of one port.
 #[derive(Debug, Clone)]
 pub struct Limits {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Link, Person, Server, bundle, json, problem, until};
 
-/// Server-sent events.
+/// Server-sent events. The stream ends when this is dropped.
 struct Watch(BufReader<ureq::BodyReader<'static>>);
 
 impl Watch {
@@ -164,6 +164,28 @@ fn who_watches_sees_an_update_from_start_to_end() {
 
     drop(link);
     while watch.next("device")["device"]["online"] == true {}
+}
+
+#[test]
+fn one_person_has_so_many_streams_and_no_more() {
+    const MOST: usize = 16;
+
+    let server = Server::start();
+    let person = server.log_in();
+    let mut watches: Vec<_> = (0..MOST).map(|_| Watch::begin(&person)).collect();
+    let mut refused = person.send("GET", "/api/v1/events", ());
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(problem(&mut refused), (429, "too-many-streams".into()));
+    assert!(person.get("/api/v1/devices").is_array(), "all else goes on");
+    // Another login is the same person.
+    assert_eq!(server.log_in().send("GET", "/api/v1/events", ()).status(), 429);
+
+    watches.pop();
+    until(|| person.send("GET", "/api/v1/events", ()).status() == 200);
+    let device = person.pair(&server);
+    for watch in &mut watches {
+        assert_eq!(watch.next("device")["device"]["id"], device.id.as_str());
+    }
 }
 
 #[test]
