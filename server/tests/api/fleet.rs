@@ -1,209 +1,21 @@
-//! Deployments and reports: the fleet without a network.
+//! Deployments and reports.
 
 use std::{net::SocketAddr, time::Duration};
 
-use bytes::Bytes;
-use homeport_api::{Deployment, DeviceUpdate, NewDeployment, NewPairingToken, Target};
+use homeport_api::{NewDeployment, NewPairingToken, Target};
 use homeport_protocol::{
-    Command, DeploymentState, DeviceId, FailureCode, Inventory, PairingToken, Reason, Record, Report,
-    Sequenced,
-    report::{DeploymentReport, LocalInstall},
-    senml::Pack,
+    Command, DeploymentState, DeviceId, FailureCode, Inventory, PairingToken, Record, Report, Sequenced,
+    report::LocalInstall, senml::Pack,
 };
 use homeport_server::{
-    bundle::Bundles,
-    ca::DeviceCertificate,
-    disk::Disk,
     est::{Enrolment as _, Hints, IssueError},
-    fleet::{Addresses, Fleet, FleetError},
-    mqtt::{Fingerprint, Handler as _, HandlerError, Registry},
-    store::{Paging, Range, Store},
+    fleet::FleetError,
+    mqtt::{Handler as _, HandlerError},
+    store::{Paging, Range},
 };
 use proptest::prelude::*;
-use tempfile::TempDir;
 
-use crate::support::bundle;
-
-const ADMIN: &str = "admin";
-
-struct World {
-    fleet: Fleet,
-    bundle: String,
-    _directory: TempDir,
-}
-
-/// A device's end of its queue.
-struct Device {
-    id: DeviceId,
-    certificate: Fingerprint,
-    sequence: u64,
-}
-
-impl World {
-    async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
-        let bundles = Bundles::open(directory.path(), 1_000_000).unwrap();
-        let addresses = Addresses {
-            https_authority: "localhost:1".into(),
-            mqtt_authority: "localhost:2".into(),
-            ca_fingerprint: [0; 32],
-        };
-        let disk = Disk::open(directory.path(), None).unwrap();
-        let fleet = Fleet::load(store, bundles, Registry::new(), addresses, disk, 2000)
-            .await
-            .unwrap();
-        let bundle = add_bundle(&fleet, "2").await;
-        Self {
-            fleet,
-            bundle,
-            _directory: directory,
-        }
-    }
-
-    async fn token(&self, new: NewPairingToken) -> PairingToken {
-        let created = self.fleet.create_token(ADMIN.into(), new).await.unwrap();
-        created.token.parse().unwrap()
-    }
-
-    async fn pair(&self) -> Device {
-        let token = self.token(NewPairingToken::default()).await;
-        let sign = |id: &DeviceId| {
-            let mut fingerprint = [0; 32];
-            fingerprint[..16].copy_from_slice(id.as_str().as_bytes());
-            Ok(signed(fingerprint))
-        };
-        let enrolled = self.fleet.enrol(&token.secret, &KEY, &hints(), sign).await;
-        let (id, certificate) = enrolled.unwrap();
-        Device {
-            id,
-            certificate: certificate.fingerprint,
-            sequence: 0,
-        }
-    }
-
-    /// Enrols with a certificate that has this fingerprint.
-    async fn enrol(
-        &self,
-        token: &PairingToken,
-        key: &[u8; 32],
-        fingerprint: Fingerprint,
-    ) -> Result<DeviceId, IssueError> {
-        let sign = move |_: &DeviceId| Ok(signed(fingerprint));
-        let enrolled = self.fleet.enrol(&token.secret, key, &hints(), sign).await;
-        enrolled.map(|(id, _)| id)
-    }
-
-    async fn renew(&self, with: &Fingerprint, fingerprint: Fingerprint) -> Result<DeviceId, IssueError> {
-        let renewed = self
-            .fleet
-            .renew(with, move |_: &DeviceId| Ok(signed(fingerprint)));
-        renewed.await.map(|(id, _)| id)
-    }
-
-    fn is_active(&self, certificate: &Fingerprint) -> bool {
-        homeport_server::mqtt::Handler::identify(&self.fleet, certificate).is_some()
-    }
-
-    async fn connect(&self, device: &mut Device) -> Vec<Command> {
-        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        self.fleet.connected(&device.id, &device.certificate, peer).await;
-        self.report(device, Report::Inventory(Inventory::default())).await
-    }
-
-    async fn report(&self, device: &mut Device, report: Report) -> Vec<Command> {
-        device.sequence += 1;
-        self.report_as(device, device.sequence, report).await
-    }
-
-    async fn report_as(&self, device: &Device, sequence: u64, message: Report) -> Vec<Command> {
-        let report = Sequenced {
-            queue: 1,
-            sequence,
-            message,
-        };
-        self.fleet.report(&device.id, report).await.unwrap()
-    }
-
-    async fn state(&self, device: &mut Device, deployment: u64, state: DeploymentState) {
-        self.report(device, state_report(deployment, state)).await;
-    }
-
-    async fn deploy(&self, device: &Device) -> Result<Deployment, FleetError> {
-        let new = NewDeployment {
-            bundle: self.bundle.clone(),
-            target: Target::Device(device.id.to_string()),
-        };
-        self.fleet.deploy(ADMIN.into(), new).await
-    }
-
-    /// The device of a deployment to one device.
-    async fn update(&self, deployment: u64) -> (String, DeviceUpdate) {
-        let devices = self.fleet.deployment_devices(deployment, None, Paging::first(2));
-        let mut devices = devices.await.unwrap().items;
-        assert_eq!(devices.len(), 1);
-        let device = devices.remove(0);
-        (device.device, device.update)
-    }
-
-    async fn states(&self, deployment: u64) -> Vec<DeploymentState> {
-        let (device, update) = self.update(deployment).await;
-        let found = self.fleet.update_history(device, update.id).await.unwrap();
-        assert_eq!(found.update, update);
-        let states: Vec<_> = found.history.iter().map(|change| change.state).collect();
-        assert_eq!(states.last(), Some(&update.state));
-        assert_eq!(states.iter().nth_back(1), update.previous.as_ref());
-        assert_eq!(states.len() as u64, update.steps);
-        states
-    }
-}
-
-async fn add_bundle(fleet: &Fleet, version: &str) -> String {
-    let file = Bytes::from(bundle(version, 10));
-    let mut upload = fleet.bundles().begin(file.len() as u64).unwrap();
-    upload.write(&file).unwrap();
-    let (bundle, is_new) = fleet.add_bundle(ADMIN.into(), upload, None).await.unwrap();
-    assert!(is_new);
-    bundle.id
-}
-
-/// Hash of the key that a device asks with.
-const KEY: [u8; 32] = [3; 32];
-
-fn hints() -> Hints {
-    Hints {
-        hostname: Some("board".into()),
-        serial: Some("0815".into()),
-        peer: [127, 0, 0, 1].into(),
-    }
-}
-
-/// Nobody looks into it.
-fn signed(fingerprint: Fingerprint) -> DeviceCertificate {
-    DeviceCertificate {
-        der: fingerprint.to_vec().into(),
-        fingerprint,
-        serial: "01".into(),
-        expires_ms: i64::MAX,
-    }
-}
-
-fn state_report(deployment: u64, state: DeploymentState) -> Report {
-    Report::Deployment(DeploymentReport {
-        deployment,
-        state,
-        reason: state
-            .is_final()
-            .then(|| Reason::new(FailureCode::Other, "for the test")),
-        running_version: match state {
-            DeploymentState::Verified => "2".into(),
-            _ => "1".into(),
-        },
-        running_slot: "A".into(),
-        bytes_fetched: 0,
-        at_ms: 0,
-    })
-}
+use crate::world::{ADMIN, Device, KEY, World, hints, signed, state_report};
 
 #[tokio::test]
 async fn a_token_pairs_one_device_however_many_ask() {
@@ -577,7 +389,7 @@ async fn a_deployment_to_many_is_told_in_one_piece() {
     }
     let revoked = devices.pop().unwrap().id.to_string();
     world.fleet.revoke_device(ADMIN.into(), revoked).await.unwrap();
-    let mut watcher = world.fleet.watch();
+    let mut watcher = world.fleet.watch(ADMIN).unwrap();
     let deploy = async || {
         let new = NewDeployment {
             bundle: world.bundle.clone(),
@@ -618,7 +430,7 @@ async fn a_deployment_to_many_is_told_in_one_piece() {
         .fleet
         .join_group(ADMIN.into(), group.clone(), one_more.id.to_string());
     join.await.unwrap();
-    let mut watcher = world.fleet.watch();
+    let mut watcher = world.fleet.watch(ADMIN).unwrap();
     assert_eq!(deploy().await.states["offered"], 101);
     assert!(watcher.next().await.unwrap().contains(r#""type":"deployment""#));
     assert_eq!(&*watcher.next().await.unwrap(), r#"{"type":"resync"}"#);

@@ -11,3 +11,4 @@ mod live;
 mod people;
 mod support;
 mod trust;
+mod world;

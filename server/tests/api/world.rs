@@ -1,0 +1,207 @@
+//! A fleet without a network.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use homeport_api::{Deployment, DeviceUpdate, NewDeployment, NewPairingToken, Target};
+use homeport_protocol::{
+    Command, DeploymentState, DeviceId, FailureCode, Inventory, PairingToken, Reason, Report, Sequenced,
+    report::DeploymentReport,
+};
+use homeport_server::{
+    bundle::Bundles,
+    ca::DeviceCertificate,
+    disk::Disk,
+    est::{Enrolment as _, Hints, IssueError},
+    fleet::{Addresses, Fleet, FleetError},
+    mqtt::{Fingerprint, Handler as _, Registry},
+    store::{Paging, Store},
+};
+use tempfile::TempDir;
+
+use crate::support::bundle;
+
+pub(crate) const ADMIN: &str = "admin";
+
+pub(crate) struct World {
+    pub(crate) fleet: Fleet,
+    pub(crate) bundle: String,
+    _directory: TempDir,
+}
+
+/// A device's end of its queue.
+pub(crate) struct Device {
+    pub(crate) id: DeviceId,
+    pub(crate) certificate: Fingerprint,
+    pub(crate) sequence: u64,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let bundles = Bundles::open(directory.path(), 1_000_000).unwrap();
+        let addresses = Addresses {
+            https_authority: "localhost:1".into(),
+            mqtt_authority: "localhost:2".into(),
+            ca_fingerprint: [0; 32],
+        };
+        let disk = Disk::open(directory.path(), None).unwrap();
+        let fleet = Fleet::load(store, bundles, Registry::new(), addresses, disk, 2000)
+            .await
+            .unwrap();
+        let bundle = add_bundle(&fleet, "2").await;
+        Self {
+            fleet,
+            bundle,
+            _directory: directory,
+        }
+    }
+
+    pub(crate) async fn token(&self, new: NewPairingToken) -> PairingToken {
+        let created = self.fleet.create_token(ADMIN.into(), new).await.unwrap();
+        created.token.parse().unwrap()
+    }
+
+    pub(crate) async fn pair(&self) -> Device {
+        let token = self.token(NewPairingToken::default()).await;
+        let sign = |id: &DeviceId| {
+            let mut fingerprint = [0; 32];
+            fingerprint[..16].copy_from_slice(id.as_str().as_bytes());
+            Ok(signed(fingerprint))
+        };
+        let enrolled = self.fleet.enrol(&token.secret, &KEY, &hints(), sign).await;
+        let (id, certificate) = enrolled.unwrap();
+        Device {
+            id,
+            certificate: certificate.fingerprint,
+            sequence: 0,
+        }
+    }
+
+    /// Enrols with a certificate that has this fingerprint.
+    pub(crate) async fn enrol(
+        &self,
+        token: &PairingToken,
+        key: &[u8; 32],
+        fingerprint: Fingerprint,
+    ) -> Result<DeviceId, IssueError> {
+        let sign = move |_: &DeviceId| Ok(signed(fingerprint));
+        let enrolled = self.fleet.enrol(&token.secret, key, &hints(), sign).await;
+        enrolled.map(|(id, _)| id)
+    }
+
+    pub(crate) async fn renew(
+        &self,
+        with: &Fingerprint,
+        fingerprint: Fingerprint,
+    ) -> Result<DeviceId, IssueError> {
+        let renewed = self
+            .fleet
+            .renew(with, move |_: &DeviceId| Ok(signed(fingerprint)));
+        renewed.await.map(|(id, _)| id)
+    }
+
+    pub(crate) fn is_active(&self, certificate: &Fingerprint) -> bool {
+        homeport_server::mqtt::Handler::identify(&self.fleet, certificate).is_some()
+    }
+
+    pub(crate) async fn connect(&self, device: &mut Device) -> Vec<Command> {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        self.fleet.connected(&device.id, &device.certificate, peer).await;
+        self.report(device, Report::Inventory(Inventory::default())).await
+    }
+
+    pub(crate) async fn report(&self, device: &mut Device, report: Report) -> Vec<Command> {
+        device.sequence += 1;
+        self.report_as(device, device.sequence, report).await
+    }
+
+    pub(crate) async fn report_as(&self, device: &Device, sequence: u64, message: Report) -> Vec<Command> {
+        let report = Sequenced {
+            queue: 1,
+            sequence,
+            message,
+        };
+        self.fleet.report(&device.id, report).await.unwrap()
+    }
+
+    pub(crate) async fn state(&self, device: &mut Device, deployment: u64, state: DeploymentState) {
+        self.report(device, state_report(deployment, state)).await;
+    }
+
+    pub(crate) async fn deploy(&self, device: &Device) -> Result<Deployment, FleetError> {
+        let new = NewDeployment {
+            bundle: self.bundle.clone(),
+            target: Target::Device(device.id.to_string()),
+        };
+        self.fleet.deploy(ADMIN.into(), new).await
+    }
+
+    /// The device of a deployment to one device.
+    pub(crate) async fn update(&self, deployment: u64) -> (String, DeviceUpdate) {
+        let devices = self.fleet.deployment_devices(deployment, None, Paging::first(2));
+        let mut devices = devices.await.unwrap().items;
+        assert_eq!(devices.len(), 1);
+        let device = devices.remove(0);
+        (device.device, device.update)
+    }
+
+    pub(crate) async fn states(&self, deployment: u64) -> Vec<DeploymentState> {
+        let (device, update) = self.update(deployment).await;
+        let found = self.fleet.update_history(device, update.id).await.unwrap();
+        assert_eq!(found.update, update);
+        let states: Vec<_> = found.history.iter().map(|change| change.state).collect();
+        assert_eq!(states.last(), Some(&update.state));
+        assert_eq!(states.iter().nth_back(1), update.previous.as_ref());
+        assert_eq!(states.len() as u64, update.steps);
+        states
+    }
+}
+
+async fn add_bundle(fleet: &Fleet, version: &str) -> String {
+    let file = Bytes::from(bundle(version, 10));
+    let mut upload = fleet.bundles().begin(file.len() as u64).unwrap();
+    upload.write(&file).unwrap();
+    let (bundle, is_new) = fleet.add_bundle(ADMIN.into(), upload, None).await.unwrap();
+    assert!(is_new);
+    bundle.id
+}
+
+/// Hash of the key that a device asks with.
+pub(crate) const KEY: [u8; 32] = [3; 32];
+
+pub(crate) fn hints() -> Hints {
+    Hints {
+        hostname: Some("board".into()),
+        serial: Some("0815".into()),
+        peer: [127, 0, 0, 1].into(),
+    }
+}
+
+/// Nobody looks into it.
+pub(crate) fn signed(fingerprint: Fingerprint) -> DeviceCertificate {
+    DeviceCertificate {
+        der: fingerprint.to_vec().into(),
+        fingerprint,
+        serial: "01".into(),
+        expires_ms: i64::MAX,
+    }
+}
+
+pub(crate) fn state_report(deployment: u64, state: DeploymentState) -> Report {
+    Report::Deployment(DeploymentReport {
+        deployment,
+        state,
+        reason: state
+            .is_final()
+            .then(|| Reason::new(FailureCode::Other, "for the test")),
+        running_version: match state {
+            DeploymentState::Verified => "2".into(),
+            _ => "1".into(),
+        },
+        running_slot: "A".into(),
+        bytes_fetched: 0,
+        at_ms: 0,
+    })
+}
