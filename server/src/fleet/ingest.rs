@@ -40,6 +40,8 @@ impl Handler for Fleet {
     }
 
     async fn connected(&self, device: &DeviceId, certificate: &Fingerprint, peer: SocketAddr) -> bool {
+        // Before CONNACK: a device that connects without end is slowed down as one that reports without end.
+        self.0.budgets.reports.wait(device).await;
         let now_ms = now_ms();
         let (id, certificate) = (device.clone(), *certificate);
         let noted = self
@@ -95,8 +97,9 @@ impl Handler for Fleet {
         if self.0.disk.room() != Room::Enough {
             return Err(HandlerError::Quota("the server's disk is nearly full"));
         }
-        let count = batch.message.0.len();
-        if !self.0.budget.take(device, count) {
+        // A message costs a turn of the writer, even if there is nothing in it or it was taken before.
+        let count = batch.message.0.len().max(1);
+        if self.0.budgets.samples.take(device, count).is_err() {
             return Err(HandlerError::Quota(
                 "the device has used up its samples of the day",
             ));
@@ -117,10 +120,13 @@ impl Handler for Fleet {
                 Ok(Some(tx.insert_samples(now_ms, id, &samples, refused)?))
             })
             .await;
-        if !matches!(written, Ok(Some(_))) {
-            // A repeat, or not stored.
-            self.0.budget.give_back(device, count);
-        }
+        let unused = match written {
+            Ok(Some(_)) => 0,
+            // A repeat.
+            Ok(None) => count - 1,
+            Err(_) => count,
+        };
+        self.0.budgets.samples.give_back(device, unused);
         let dropped = written?;
         self.0.live.seen(device, now_ms);
         match dropped {
@@ -143,6 +149,10 @@ impl Handler for Fleet {
         if self.0.disk.room() == Room::None {
             return Err(HandlerError::Quota("the server's disk is full"));
         }
+        // PUBACK waits as well, which loses nothing: the agent keeps a report until PUBACK comes. It sends 8 at a time, so that each waits
+        // for 8 seconds at most, of the 60 after which the agent would give the connection up. *Quota exceeded* would make it connect
+        // again and send its inventory, which costs more than the report.
+        self.0.budgets.reports.wait(device).await;
         let now_ms = now_ms();
         let position = check_position(&report)?;
         let id = device.clone();
@@ -163,7 +173,10 @@ impl Handler for Fleet {
     }
 
     fn progress(&self, device: &DeviceId, progress: Progress) {
-        self.0.live.tell(device, progress);
+        // What is dropped is followed by newer news, or by the report of the next state.
+        if self.0.budgets.progress.take(device, 1).is_ok() {
+            self.0.live.tell(device, progress);
+        }
     }
 }
 

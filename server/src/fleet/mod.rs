@@ -25,7 +25,7 @@ mod readmission;
 mod transition;
 
 use self::{
-    accounts::Accounts, budget::Budget, certificates::Certificates, events::Events, live::Live,
+    accounts::Accounts, budget::Budgets, certificates::Certificates, events::Events, live::Live,
     readmission::Refused,
 };
 pub(crate) use self::{accounts::FIRST_ADMIN_PASSWORD, readmission::READMISSION};
@@ -69,7 +69,7 @@ struct Inner {
     live: Live,
     events: Events,
     accounts: Accounts,
-    budget: Budget,
+    budgets: Budgets,
     disk: Disk,
     /// Held while the file and the row of a bundle change.
     library: tokio::sync::Mutex<()>,
@@ -139,7 +139,7 @@ impl Fleet {
             live,
             events: Events::new(),
             accounts: Accounts::new(&logins),
-            budget: Budget::new(samples_per_day),
+            budgets: Budgets::new(samples_per_day),
             disk,
             library: tokio::sync::Mutex::default(),
         }));

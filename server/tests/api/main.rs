@@ -7,6 +7,7 @@ mod bundles;
 mod crash;
 mod disk;
 mod fleet;
+mod flood;
 mod live;
 mod people;
 mod support;
