@@ -9,7 +9,6 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
 };
-use nix::sys::socket::sockopt::TcpUserTimeout;
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -24,6 +23,7 @@ use crate::{
     limits::{
         Limits,
         bodies::Progress,
+        give_up_after,
         places::{Owner, Place, Places, Stage},
     },
     mqtt::Fingerprint,
@@ -184,14 +184,6 @@ impl Port {
             .and_then(|chain| chain.first())
             .map(|leaf| fingerprint(leaf));
         Some((TokioIo::new(stream), Peer { address, certificate }))
-    }
-}
-
-/// Lets the kernel end the connection when the other end has vanished with bytes on their way to it.
-fn give_up_after(tcp: &TcpStream, silence: Duration) {
-    let milliseconds = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
-    if let Err(error) = nix::sys::socket::setsockopt(tcp, TcpUserTimeout, &milliseconds) {
-        tracing::debug!(%error, "cannot set TCP_USER_TIMEOUT");
     }
 }
 

@@ -7,6 +7,9 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
+use tokio::net::TcpStream;
+
 pub(crate) mod attempts;
 pub(crate) mod bodies;
 pub(crate) mod files;
@@ -34,12 +37,15 @@ pub struct Limits {
     pub first_request: Duration,
     /// Longest time between two requests.
     pub idle: Duration,
-    /// How long a request's body may be late.
+    /// How long a request's body, or an MQTT packet that has begun, may be late.
     pub body_grace: Duration,
     /// Bytes each second that make up for being late.
     pub body_rate: u32,
-    /// Longest time that a client may take nothing of an answer.
+    /// Longest time that a client may take nothing of an answer, or a device nothing of what it is sent.
     pub stall: Duration,
+    /// Longest time that a device may take to acknowledge a command. MQTT forbids to send it again on the same connection, so that is
+    /// closed.
+    pub acknowledge: Duration,
     /// How often deadlines of open connections are looked at.
     pub check: Duration,
 }
@@ -53,6 +59,14 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
             IpAddr::V6(Ipv6Addr::from(prefix))
         }
         IpAddr::V4(_) => canonical,
+    }
+}
+
+/// Lets the kernel end the connection when the other end has vanished with bytes on their way to it.
+pub(crate) fn give_up_after(tcp: &TcpStream, silence: Duration) {
+    let milliseconds = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = setsockopt(tcp, TcpUserTimeout, &milliseconds) {
+        tracing::debug!(%error, "cannot set TCP_USER_TIMEOUT");
     }
 }
 
@@ -73,6 +87,7 @@ impl Default for Limits {
             body_rate: 1024,
             // The kernel lets more be written when a third of its buffer is free, which may be a megabyte: 2 kB/s have to pass.
             stall: Duration::from_secs(600),
+            acknowledge: Duration::from_secs(30),
             check: Duration::from_secs(1),
         }
     }

@@ -19,6 +19,10 @@ pub(super) enum Close {
     KeepAlive,
     #[error("the device does not acknowledge commands")]
     Unacknowledged,
+    #[error("the device takes nothing of what it is sent")]
+    Unread,
+    #[error("the device sent a packet too slowly")]
+    Slow,
     #[error("the server stops")]
     ShuttingDown,
     #[error("messages cannot be stored now")]
@@ -49,7 +53,7 @@ impl Close {
             Self::TakenOver => Code::SessionTakenOver,
             Self::Removed => Code::AdministrativeAction,
             Self::KeepAlive => Code::KeepAliveTimeout,
-            Self::Unacknowledged => Code::UnspecifiedError,
+            Self::Unacknowledged | Self::Unread | Self::Slow => Code::UnspecifiedError,
             Self::ShuttingDown => Code::ServerShuttingDown,
             Self::Unavailable => Code::ServerBusy,
             Self::NotAuthorized => Code::NotAuthorized,

@@ -7,7 +7,7 @@ use std::{
     cell::RefCell,
     io,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -84,12 +84,17 @@ where
             if let Err(error) = self.poll_send(context, out) {
                 return Poll::Ready(broken(&error));
             }
-            if !self.unsent.is_empty() || self.session.is_paused() {
-                return Poll::Pending;
+            let reads = self.unsent.is_empty() && !self.session.is_paused();
+            if reads {
+                match self.poll_receive(context, out) {
+                    Poll::Ready(Ok(())) => continue,
+                    Poll::Ready(Err(close)) => return Poll::Ready(close),
+                    Poll::Pending => {}
+                }
             }
-            if let Err(close) = ready!(self.poll_receive(context, out)) {
-                return Poll::Ready(close);
-            }
+            let blocked = self.unflushed || !self.unsent.is_empty();
+            self.session.wait(reads, blocked);
+            return Poll::Pending;
         }
     }
 

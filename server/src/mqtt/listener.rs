@@ -24,7 +24,7 @@ use super::{
 use crate::{
     ca::fingerprint,
     limits::{
-        Limits,
+        Limits, give_up_after,
         places::{Owner, Place, Places, Stage},
     },
     tls::ACCEPT_RETRY,
@@ -66,7 +66,7 @@ pub async fn serve<H: Handler>(
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
             _ = sweep.tick() => {
-                registry.sweep();
+                registry.sweep(&port.limits);
                 continue;
             }
             accepted = listener.accept() => accepted,
@@ -129,6 +129,7 @@ impl<H: Handler> Port<H> {
         place: &Place,
     ) -> Option<Connection<TlsStream<TcpStream>, H>> {
         let _ = tcp.set_nodelay(true);
+        give_up_after(&tcp, self.limits.stall);
         let handshake = async {
             tcp.readable().await?;
             place.reach(Stage::Handshake);

@@ -18,12 +18,10 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::close::Close;
+use crate::limits::Limits;
 
 /// Commands that may wait for one device. More are refused: they are rows, and are sent again after the next connect.
 const MAX_WAITING: usize = 64;
-
-/// Longest time that a device may take to acknowledge a command. MQTT forbids to send it again on the same connection, so that is closed.
-const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The devices that are connected now. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +42,11 @@ pub(super) struct Link {
     silence_limit: u32,
     /// Since when the oldest command is unacknowledged; 0 if there is none.
     waiting_since: AtomicU32,
+    /// Since when something that was sent does not leave the server; 0 if all has left.
+    blocked_since: AtomicU32,
+    /// When the packet that the device is sending has begun, and the bytes of it that have come; 0 if it is sending none.
+    packet_since: AtomicU32,
+    packet_bytes: AtomicU32,
     /// Held while the handler is told that the device has come or gone. Passed on from one connection of a device to the next, so that
     /// the handler hears it in the right order.
     presence: Arc<tokio::sync::Mutex<()>>,
@@ -108,6 +111,9 @@ impl Registry {
             heard: AtomicU32::new(self.now()),
             silence_limit: u32::try_from(silence_limit.as_secs()).unwrap_or(u32::MAX),
             waiting_since: AtomicU32::new(0),
+            blocked_since: AtomicU32::new(0),
+            packet_since: AtomicU32::new(0),
+            packet_bytes: AtomicU32::new(0),
             presence,
         });
         let before = links.insert(device.clone(), Arc::clone(&link));
@@ -135,18 +141,14 @@ impl Registry {
         }
     }
 
-    /// Closes the connections of devices that are silent for too long, or do not acknowledge what they are sent.
+    /// Closes the connections of devices that are silent for too long, do not take or acknowledge what they are sent, or trickle.
     ///
     /// One sweep over all, instead of a timer in each: timers cost idle connections memory.
-    pub(super) fn sweep(&self) {
+    pub(super) fn sweep(&self, limits: &Limits) {
         let now = self.now();
         for link in self.0.links.lock().values() {
-            let silence = now.saturating_sub(link.heard.load(Relaxed));
-            let waiting_since = link.waiting_since.load(Relaxed);
-            if silence > link.silence_limit {
-                link.close(Close::KeepAlive);
-            } else if waiting_since != 0 && u64::from(now - waiting_since.min(now)) > ACK_TIMEOUT.as_secs() {
-                link.close(Close::Unacknowledged);
+            if let Some(close) = link.overdue(now, limits) {
+                link.close(close);
             }
         }
     }
@@ -247,6 +249,48 @@ impl Link {
         self.waiting_since.store(since.unwrap_or(0), Relaxed);
     }
 
+    /// Whether something waits for the socket to take it.
+    pub(super) fn blocked(&self, blocked: bool, now: u32) {
+        if !blocked {
+            self.blocked_since.store(0, Relaxed);
+        } else if self.blocked_since.load(Relaxed) == 0 {
+            self.blocked_since.store(now, Relaxed);
+        }
+    }
+
+    /// How much has come of a packet that the device has to go on with; 0 if it has begun none, or the server does not read.
+    pub(super) fn packet(&self, bytes: usize, now: u32) {
+        if bytes == 0 {
+            self.packet_since.store(0, Relaxed);
+        } else if self.packet_since.load(Relaxed) == 0 {
+            self.packet_since.store(now, Relaxed);
+        }
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.packet_bytes.store(bytes, Relaxed);
+    }
+
+    /// The deadline that has passed.
+    fn overdue(&self, now: u32, limits: &Limits) -> Option<Close> {
+        let silence = now.saturating_sub(self.heard.load(Relaxed));
+        let longer = |since: &AtomicU32, limit: Duration| {
+            let since = since.load(Relaxed);
+            since != 0 && u64::from(now.saturating_sub(since)) > limit.as_secs()
+        };
+        let made_up = self.packet_bytes.load(Relaxed) / limits.body_rate.max(1);
+        let packet = limits.body_grace + Duration::from_secs(made_up.into());
+        if silence > self.silence_limit {
+            Some(Close::KeepAlive)
+        } else if longer(&self.waiting_since, limits.acknowledge) {
+            Some(Close::Unacknowledged)
+        } else if longer(&self.blocked_since, limits.stall) {
+            Some(Close::Unread)
+        } else if longer(&self.packet_since, packet) {
+            Some(Close::Slow)
+        } else {
+            None
+        }
+    }
+
     /// See the field.
     pub(super) fn presence(&self) -> &tokio::sync::Mutex<()> {
         &self.presence
@@ -268,26 +312,51 @@ mod tests {
         let registry = Registry::new();
         let link = registry.join(&device(), LIMIT);
         tokio::time::advance(LIMIT).await;
-        registry.sweep();
+        registry.sweep(&Limits::default());
         assert_eq!(link.asked_to_close(), None);
         link.touch(registry.now());
         tokio::time::advance(LIMIT + Duration::from_secs(1)).await;
-        registry.sweep();
+        registry.sweep(&Limits::default());
         assert_eq!(link.asked_to_close(), Some(Close::KeepAlive));
         assert!(!registry.send(&device(), &Command::Inventory));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_command_that_is_never_acknowledged_ends_a_connection() {
+    /// Ends with `close` this many seconds after `begin`, and not before.
+    async fn ends_after(seconds: u64, close: Close, begin: impl Fn(&Link, u32)) {
         let registry = Registry::new();
-        let link = registry.join(&device(), LIMIT);
-        link.waiting_since(Some(registry.now()));
-        tokio::time::advance(ACK_TIMEOUT).await;
-        registry.sweep();
+        let link = registry.join(&device(), Duration::MAX);
+        begin(&link, registry.now());
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        // That it goes on does not begin it anew.
+        begin(&link, registry.now());
+        registry.sweep(&Limits::default());
         assert_eq!(link.asked_to_close(), None);
         tokio::time::advance(Duration::from_secs(1)).await;
-        registry.sweep();
-        assert_eq!(link.asked_to_close(), Some(Close::Unacknowledged));
+        registry.sweep(&Limits::default());
+        assert_eq!(link.asked_to_close(), Some(close));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_go_on_ends_a_connection() {
+        ends_after(30, Close::Unacknowledged, |link, _| link.waiting_since(Some(1))).await;
+        ends_after(600, Close::Unread, |link, now| link.blocked(true, now)).await;
+        ends_after(30, Close::Slow, |link, now| link.packet(1, now)).await;
+        ends_after(30 + 100, Close::Slow, |link, now| link.packet(100 * 1024, now)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_on_does_not() {
+        let registry = Registry::new();
+        let link = registry.join(&device(), Duration::MAX);
+        for second in 0..3600 {
+            let now = registry.now();
+            // Slower than the rate, but each packet ends; what is sent leaves the server now and then.
+            link.packet(second % 30 * 512, now);
+            link.blocked(second % 600 != 0, now);
+            registry.sweep(&Limits::default());
+            assert_eq!(link.asked_to_close(), None, "{second}");
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
     }
 
     #[test]

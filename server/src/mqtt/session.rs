@@ -200,6 +200,20 @@ impl<H: Handler> Session<H> {
         Ok(())
     }
 
+    /// Notes what the device has to do for the connection to go on: send the rest of a packet, if `reads`; take what it is sent, if
+    /// `blocked`. The time in which the server itself does not read does not count.
+    pub(super) fn wait(&self, reads: bool, blocked: bool) {
+        let now = self.registry.now();
+        // Whole packets wait for the handler.
+        let begun = if reads && !self.stalled {
+            self.unread.len()
+        } else {
+            0
+        };
+        self.link.packet(begun, now);
+        self.link.blocked(blocked, now);
+    }
+
     /// Appends what tells the device why the connection ends, where the version has words for it.
     pub(super) fn say_goodbye(&self, close: &Close, out: &mut Vec<u8>) {
         if let Some(code) = close
@@ -259,6 +273,7 @@ impl<H: Handler> Session<H> {
                     }
                     let packet = codec::decode(frame, rest, self.connect.version)?;
                     read += frame.len;
+                    self.link.packet(0, 0);
                     self.handle(packet, out)?;
                 }
                 _ => return Ok(read),

@@ -9,5 +9,6 @@
 
 mod admission;
 mod clients;
+mod deadlines;
 mod messages;
 mod support;

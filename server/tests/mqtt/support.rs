@@ -11,6 +11,7 @@ use homeport_server::{
     tls::{self, ServerCertificate},
 };
 use mqtt_proto::{Pid, QoS, QosPid, TopicFilter, TopicName, v3, v5};
+use nix::sys::socket::{setsockopt, sockopt::RcvBuf};
 use parking_lot::Mutex;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
@@ -20,12 +21,16 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc},
     task::JoinHandle,
+    time::{Instant, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 /// Longest that a test waits for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The pause between two bytes of a device that trickles.
+const TRICKLE: Duration = Duration::from_millis(50);
 
 /// What the fleet was told.
 #[derive(Debug, PartialEq)]
@@ -423,6 +428,28 @@ impl Device {
         reason
     }
 
+    /// Sends `bytes` one by one until the server has closed.
+    pub(crate) async fn trickle(&mut self, bytes: &[u8]) {
+        let end = Instant::now() + PATIENCE;
+        for byte in bytes {
+            assert!(Instant::now() < end, "waited for too long");
+            let sent = self.stream.write_all(&[*byte]).await;
+            match timeout(TRICKLE, self.receive()).await {
+                Err(_) if sent.is_ok() => {}
+                Err(_) | Ok(None | Some(v5::Packet::Disconnect(_))) => return,
+                Ok(Some(other)) => panic!("not DISCONNECT: {other:?}"),
+            }
+        }
+        panic!("the server has waited for all of it");
+    }
+
+    /// Sends `bytes` again and again and reads nothing, until the server has closed.
+    pub(crate) async fn flood(&mut self, bytes: &[u8]) {
+        // The kernel keeps little for us.
+        setsockopt(self.stream.get_ref().0, RcvBuf, &4096).unwrap();
+        while patiently(self.stream.write_all(bytes)).await.is_ok() {}
+    }
+
     async fn receive_bytes(&mut self) -> bool {
         let read = patiently(self.stream.read_buf(&mut self.received)).await;
         matches!(read, Ok(count) if count > 0)
@@ -430,9 +457,7 @@ impl Device {
 }
 
 pub(crate) async fn patiently<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future)
-        .await
-        .expect("waited for too long")
+    timeout(PATIENCE, future).await.expect("waited for too long")
 }
 
 pub(crate) fn pid(id: u16) -> Pid {
