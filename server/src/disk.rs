@@ -185,7 +185,45 @@ fn hold(path: &Path, bytes: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{atomic::AtomicUsize, mpsc};
+
     use super::*;
+
+    /// Waits until there were as many transactions, and no more.
+    async fn reach(transactions: &AtomicUsize, count: usize) {
+        while transactions.load(Ordering::Relaxed) < count {
+            task::yield_now().await;
+        }
+        assert_eq!(transactions.load(Ordering::Relaxed), count);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_fails_is_probed_once_a_tick() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let disk = Disk::open(directory.path(), None).unwrap();
+        let transactions = store.break_disk().await;
+        // The clock stands still while this waits.
+        let (done, waits) = mpsc::channel::<()>();
+        let standstill = task::spawn_blocking(move || waits.recv());
+        let shutdown = CancellationToken::new();
+        let watch = tokio::spawn(disk.watch(store.clone(), shutdown.clone()));
+        let mut count = 2;
+        reach(&transactions, count).await;
+        for _ in 0..3 {
+            // Each wakes the watch up.
+            for _ in 0..20 {
+                assert!(store.write(Tx::probe).await.is_err());
+            }
+            tokio::time::advance(INTERVAL).await;
+            count += 21;
+            reach(&transactions, count).await;
+        }
+        shutdown.cancel();
+        watch.await.unwrap();
+        drop(done);
+        assert!(standstill.await.unwrap().is_err());
+    }
 
     #[test]
     fn telemetry_goes_without_before_operators_do() {

@@ -194,6 +194,23 @@ impl Store {
         self.writer.failed().await;
     }
 
+    /// Makes all transactions fail from now on, as a broken disk does, and counts them.
+    #[cfg(test)]
+    pub(crate) async fn break_disk(&self) -> Arc<std::sync::atomic::AtomicUsize> {
+        let failed = Arc::<std::sync::atomic::AtomicUsize>::default();
+        let count = Arc::clone(&failed);
+        let hook = move || {
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            true
+        };
+        let installed = self.write(move |tx| {
+            tx.0.commit_hook(Some(hook));
+            Ok::<_, StoreError>(())
+        });
+        assert!(installed.await.is_err(), "it is the first to fail");
+        failed
+    }
+
     /// Resolves when the database can no longer be written: the server must end.
     pub async fn closed(&self) {
         self.writer.closed().await;
