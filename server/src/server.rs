@@ -39,9 +39,10 @@ const PRUNE_PAUSE: Duration = Duration::from_millis(50);
 /// How long an expired pairing token is remembered, in milliseconds, so that who uses it is told what is wrong.
 const TOKEN_MEMORY: i64 = 30 * DAY;
 
-/// How long failed logins stay in the audit record, in milliseconds, and how many are forgotten in one step: more than come between two.
-const FAILED_LOGIN_MEMORY: i64 = 90 * DAY;
-const FAILED_LOGINS_AT_ONCE: u32 = 1000;
+/// How long the audit record keeps what strangers and devices caused, in milliseconds, and how many entries of a kind are forgotten in one
+/// step: more failed logins than come between two.
+const STRANGERS_MEMORY: i64 = 90 * DAY;
+const FORGOTTEN_AT_ONCE: u32 = 1000;
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
@@ -231,7 +232,7 @@ async fn prune_once(
 ) -> Result<(), StoreError> {
     store.write(|tx| tx.prune_tokens(now_ms() - TOKEN_MEMORY)).await?;
     store
-        .write(|tx| tx.prune_failed_logins(now_ms() - FAILED_LOGIN_MEMORY, FAILED_LOGINS_AT_ONCE))
+        .write(|tx| tx.prune_audit(now_ms() - STRANGERS_MEMORY, FORGOTTEN_AT_ONCE))
         .await?;
     let before_ms = now_ms() - i64::from(retention_days) * DAY;
     let mut after = 0;

@@ -18,7 +18,7 @@ use crate::{
     files,
     limits::{attempts::Attempts, network},
     now_ms, random, sha256,
-    store::{Account, Store, StoreError, Tx},
+    store::{Account, FAILED_LOGIN, Store, StoreError, Tx},
 };
 
 /// Shortest and longest new password, in characters.
@@ -281,7 +281,7 @@ impl Fleet {
                 tx.audit(
                     now_ms(),
                     "stranger",
-                    "session.fail",
+                    FAILED_LOGIN,
                     &failures.user,
                     &failures.detail(),
                 )

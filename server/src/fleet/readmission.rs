@@ -13,13 +13,13 @@ use super::{Fleet, Inner, effects::Effect};
 use crate::{
     ca::{DEVICE_BACKDATE, DeviceCertificate, fingerprint},
     hex, now_ms,
-    store::{Store, StoreError, Tx},
+    store::{Store, StoreError, Tx, UNKNOWN_CERTIFICATE},
 };
 
 /// Refused certificates that may wait. More are dropped: their devices come again.
 const WAITING: usize = 64;
 
-/// Devices that are told of once while the server runs. The log is silent about more.
+/// Devices that are told of once while the server runs, and once a day in the audit log. Both are silent about more.
 const NAMED: usize = 10_000;
 
 /// The name in the audit record.
@@ -90,6 +90,10 @@ impl Refused {
 /// Looks at refused certificates until the fleet is gone.
 pub(super) async fn follow(inner: Weak<Inner>, mut refused: mpsc::Receiver<CertificateDer<'static>>) {
     let (mut named, mut unknown) = (HashSet::new(), 0_usize);
+    let noted = noted(&inner).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot tell which devices the audit log names");
+        HashSet::new()
+    });
     while let Some(certificate) = refused.recv().await {
         let Some(inner) = inner.upgrade() else { return };
         let Some(shown) = Shown::read(&certificate) else {
@@ -114,14 +118,27 @@ pub(super) async fn follow(inner: Weak<Inner>, mut refused: mpsc::Receiver<Certi
                         "refused a certificate that the authority signed and the database does not know: pair the device again, or see \
                          `homeport-server readmit --help`"
                     );
-                    if let Err(error) = note(&fleet, device).await {
-                        tracing::warn!(%error, "cannot note a refused certificate");
+                    if !noted.contains(device.as_str()) {
+                        if let Err(error) = note(&fleet, device).await {
+                            tracing::warn!(%error, "cannot note a refused certificate");
+                        }
                     }
                 }
             }
             Err(error) => tracing::warn!(%device, %error, "cannot look at a refused certificate"),
         }
     }
+}
+
+/// Devices that the audit log names already: a server that starts again and again does not fill it.
+async fn noted(inner: &Weak<Inner>) -> Result<HashSet<String>, StoreError> {
+    let Some(inner) = inner.upgrade() else {
+        return Ok(HashSet::new());
+    };
+    let read = inner
+        .store
+        .read(|tx| tx.audited_since(UNKNOWN_CERTIFICATE, now_ms() - DAY, NAMED));
+    read.await
 }
 
 /// Shows operators that a device is locked out.
@@ -131,7 +148,7 @@ async fn note(fleet: &Fleet, device: DeviceId) -> Result<(), StoreError> {
             tx.audit(
                 now_ms(),
                 ACTOR,
-                "device.unknown-certificate",
+                UNKNOWN_CERTIFICATE,
                 device.as_str(),
                 "pair it again, or see `homeport-server readmit --help`",
             )

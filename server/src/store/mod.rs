@@ -31,6 +31,7 @@ mod users;
 mod writer;
 
 pub use self::{
+    audit::{FAILED_LOGIN, UNKNOWN_CERTIFICATE},
     deployments::OpenUpdate,
     page::Paging,
     pairing::Token,

@@ -208,6 +208,38 @@ fn an_older_state_leaves_what_came_since() {
 }
 
 #[test]
+fn a_device_that_is_locked_out_is_in_the_record_once_however_often_the_server_starts() {
+    let (server, files) = (Server::start(), directory());
+    let person = server.log_in();
+    let devices = [person.pair(&server), person.pair(&server)];
+    let backup = files.path().join("backup.tar");
+    back_up(&server, &backup);
+    let [first, second] = devices.map(|device| device.renew(&server, &device.agent).unwrap());
+    drop(server);
+
+    let entries = |person: &Person, device: &Device| {
+        let audit = person.get("/api/v1/audit");
+        let of_device = |entry: &&serde_json::Value| {
+            entry["action"] == "device.unknown-certificate" && entry["subject"] == device.id.as_str()
+        };
+        audit.as_array().unwrap().iter().filter(of_device).count()
+    };
+    let new = directory();
+    restore(&backup, new.path(), &[]);
+    let server = Server::start_in(new);
+    let person = server.log_in();
+    assert!(!first.works(&server));
+    until(|| entries(&person, &first) == 1);
+
+    let server = Server::start_in(server.kill());
+    let person = server.log_in();
+    assert!(!first.works(&server) && !second.works(&server));
+    // They are looked at in turn.
+    until(|| entries(&person, &second) == 1);
+    assert_eq!(entries(&person, &first), 1);
+}
+
+#[test]
 fn certificates_that_only_the_lost_database_knew_come_back_when_they_are_let() {
     let (server, files) = (Server::start(), directory());
     let person = server.log_in();
