@@ -37,7 +37,8 @@ mod tests {
 
     use super::*;
 
-    /// Who makes a table grow, and what ends that. A table that a device can grow has a limit that the transaction keeps, or an age.
+    /// Who makes a table grow, and what ends that. A table that a device can grow has a limit that the transaction keeps, or an age;
+    /// the tests `tables` of the API flood each.
     const TABLES: [(&str, &str, &str); 16] = [
         ("users", "operators", "operators"),
         ("sessions", "people who log in", "100 of one person; 24 hours"),

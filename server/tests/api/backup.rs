@@ -218,11 +218,11 @@ fn a_device_that_is_locked_out_is_in_the_record_once_however_often_the_server_st
     drop(server);
 
     let entries = |person: &Person, device: &Device| {
-        let audit = person.get("/api/v1/audit");
+        let audit = person.list("/api/v1/audit");
         let of_device = |entry: &&serde_json::Value| {
             entry["action"] == "device.unknown-certificate" && entry["subject"] == device.id.as_str()
         };
-        audit.as_array().unwrap().iter().filter(of_device).count()
+        audit.iter().filter(of_device).count()
     };
     let new = directory();
     restore(&backup, new.path(), &[]);

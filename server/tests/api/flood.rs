@@ -8,7 +8,10 @@ use homeport_protocol::{
 use homeport_server::mqtt::{Handler as _, HandlerError};
 use tokio::time::Instant;
 
-use crate::{support::PATIENCE, world::World};
+use crate::{
+    support::PATIENCE,
+    world::{SAMPLES_PER_DAY, World},
+};
 
 /// Reports and connections of one device at once.
 const REPORTS: u64 = 300;
@@ -99,9 +102,9 @@ async fn telemetry_that_stores_nothing_is_not_free() {
     // Empty, and the same again.
     while send(taken / 2 + 1).await.is_ok() {
         taken += 1;
-        assert!(taken <= 2000, "the samples of a day");
+        assert!(taken <= u64::from(SAMPLES_PER_DAY), "the samples of a day");
     }
-    assert_eq!(taken, 2000);
+    assert_eq!(taken, u64::from(SAMPLES_PER_DAY));
     assert!(matches!(send(3000).await, Err(HandlerError::Quota(_))));
 }
 

@@ -11,5 +11,6 @@ mod flood;
 mod live;
 mod people;
 mod support;
+mod tables;
 mod trust;
 mod world;

@@ -17,16 +17,20 @@ use homeport_server::{
     mqtt::{Fingerprint, Handler as _, Registry},
     store::{Paging, Store},
 };
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::support::bundle;
 
 pub(crate) const ADMIN: &str = "admin";
 
+/// What one device may have stored.
+pub(crate) const SAMPLES_PER_DAY: u32 = 2000;
+
 pub(crate) struct World {
     pub(crate) fleet: Fleet,
     pub(crate) bundle: String,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// A device's end of its queue.
@@ -47,14 +51,14 @@ impl World {
             ca_fingerprint: [0; 32],
         };
         let disk = Disk::open(directory.path(), None).unwrap();
-        let fleet = Fleet::load(store, bundles, Registry::new(), addresses, disk, 2000)
+        let fleet = Fleet::load(store, bundles, Registry::new(), addresses, disk, SAMPLES_PER_DAY)
             .await
             .unwrap();
         let bundle = add_bundle(&fleet, "2").await;
         Self {
             fleet,
             bundle,
-            _directory: directory,
+            directory,
         }
     }
 
@@ -145,6 +149,13 @@ impl World {
         assert_eq!(devices.len(), 1);
         let device = devices.remove(0);
         (device.device, device.update)
+    }
+
+    /// How many rows a table has.
+    pub(crate) fn rows(&self, table: &str) -> usize {
+        let database = Connection::open(self.directory.path().join("homeport.db")).unwrap();
+        let query = format!("SELECT count(*) FROM {table}");
+        database.query_row(&query, [], |row| row.get(0)).unwrap()
     }
 
     pub(crate) async fn states(&self, deployment: u64) -> Vec<DeploymentState> {
