@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt::Display,
     future::Future,
     mem,
     net::SocketAddr,
@@ -65,6 +66,8 @@ pub(super) struct Session<H> {
     /// Commands without PUBACK, and when they were sent.
     in_flight: VecDeque<(Pid, u32)>,
     last_id: Pid,
+    /// The log names a message that was refused.
+    complained: bool,
 }
 
 type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
@@ -78,6 +81,7 @@ enum Outcome {
     },
     Refused {
         id: QosPid,
+        error: String,
     },
     /// Telemetry at this place of its queue has to wait.
     Postponed {
@@ -137,6 +141,7 @@ impl<H: Handler> Session<H> {
             subscription: None,
             in_flight: VecDeque::new(),
             last_id: Pid::default(),
+            complained: false,
         };
         session.work = Some(session.announce());
         session
@@ -341,10 +346,7 @@ impl<H: Handler> Session<H> {
                     return;
                 }
                 Ok(None) => self.acknowledge(id, v5::PubackReasonCode::Success, out),
-                Err(error) => {
-                    tracing::warn!(device = %self.device, topic = %publish.topic, %error, "refused a message");
-                    self.acknowledge(id, v5::PubackReasonCode::PayloadFormatInvalid, out);
-                }
+                Err(error) => self.refuse(id, &error, out),
             }
         }
     }
@@ -407,9 +409,7 @@ impl<H: Handler> Session<H> {
                     }
                 }
             }
-            Outcome::Refused { id } => {
-                self.acknowledge(id, v5::PubackReasonCode::PayloadFormatInvalid, out);
-            }
+            Outcome::Refused { id, error } => self.refuse(id, &error, out),
             // 3.1.1 has no way to refuse one message.
             Outcome::Postponed { id, .. }
                 if self.connect.version == Version::V3 && id.qos() == QoS::Level1 =>
@@ -426,6 +426,14 @@ impl<H: Handler> Session<H> {
             Outcome::Unavailable => return Err(Close::Unavailable),
         }
         Ok(())
+    }
+
+    /// Says that a message can never be taken. The log hears of the first only: a device must not fill it.
+    fn refuse(&mut self, id: QosPid, error: &dyn Display, out: &mut Vec<u8>) {
+        if !mem::replace(&mut self.complained, true) {
+            tracing::warn!(device = %self.device, %error, "refused a message, and is silent about more in this connection");
+        }
+        self.acknowledge(id, v5::PubackReasonCode::PayloadFormatInvalid, out);
     }
 
     fn welcome(&self, out: &mut Vec<u8>) {
@@ -595,10 +603,7 @@ impl Outcome {
     fn new(id: QosPid, device: &DeviceId, stored: Result<Vec<Command>, HandlerError>) -> Self {
         match stored {
             Ok(commands) => Self::Stored { id, commands },
-            Err(HandlerError::Refused(error)) => {
-                tracing::warn!(%device, %error, "refused a message");
-                Self::Refused { id }
-            }
+            Err(HandlerError::Refused(error)) => Self::Refused { id, error },
             Err(HandlerError::Quota(why)) => {
                 tracing::debug!(%device, why, "a message has to wait");
                 Self::Unavailable

@@ -1,5 +1,7 @@
 //! What connected devices may say, and what they are told.
 
+use std::sync::Arc;
+
 use homeport_protocol::{
     Command, DeploymentState, Sequenced, command::Cancel, deployment::Progress, limits, senml::Pack,
 };
@@ -89,6 +91,31 @@ async fn what_is_no_message_is_acknowledged_once_and_for_all() {
     device.publish("report", 6, inventory(1)).await;
     assert_eq!(device.puback().await, (6, v5::PubackReasonCode::Success));
     server.expect(&Event::Report(identity.id, 1)).await;
+}
+
+#[tokio::test]
+async fn the_log_names_one_message_of_a_connection_that_is_none() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let subscriber = tracing_subscriber::fmt().with_writer(Arc::new(log.reopen().unwrap()));
+    // The server runs on this thread.
+    let _logging = tracing::subscriber::set_default(subscriber.finish());
+    let mut server = Server::start().await;
+    let identity = server.pair("a");
+    let mut device = server.connect(&identity).await;
+    let empty = Sequenced {
+        queue: 1,
+        sequence: 1,
+        message: Pack(Vec::new()),
+    };
+    for _ in 0..50 {
+        for payload in [b"not CBOR".to_vec(), empty.encode()] {
+            device.publish("telemetry", 5, payload).await;
+            let puback = device.puback().await;
+            assert_eq!(puback, (5, v5::PubackReasonCode::PayloadFormatInvalid));
+        }
+    }
+    let log = std::fs::read_to_string(log.path()).unwrap();
+    assert_eq!(log.matches("refused a message").count(), 1, "{log}");
 }
 
 #[tokio::test]
