@@ -159,6 +159,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(6 * 60 * 60)).await;
         assert!(budget.take(&one, 1).is_err(), "which is paid off first");
     }
+
     #[tokio::test(start_paused = true)]
     async fn who_waits_gets_one_at_its_time() {
         let budget = Budget::new(3, Duration::from_secs(3));
