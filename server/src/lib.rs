@@ -1,12 +1,12 @@
 //! Homeport's server: devices, people and bundles in one process.
 //!
 //! ```text
-//!  device ── mqtt ───┐                      ┌── api ── web page, CLI
-//!         ── est ────┼── fleet ── store     ├── api::device ── device (downloads)
-//!  person ── https ──┘     └── events ──────┘
+//!  device ── mqtt ───┐                      ┌── store
+//!         ── est ────┼── a capability ──────┼── fleet (what capabilities share, and what follows a commit)
+//!  person ── http ───┘   (mod, http, rows)  └── events ── page, CLI
 //! ```
 //!
-//! [`fleet`] decides, [`store`] remembers, everything else translates.
+//! Each thing that a user knows is a folder: its rules, its routes, its queries.
 
 #![forbid(unsafe_code)]
 
@@ -14,21 +14,28 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
-pub mod api;
+mod audit;
 pub mod backup;
-pub mod bundle;
+pub mod bundles;
 pub mod ca;
 pub mod config;
+mod deployments;
+mod devices;
 pub mod disk;
 pub mod est;
 mod files;
 pub mod fleet;
+mod groups;
+pub mod http;
 pub mod https;
 pub mod limits;
 pub mod log;
 pub mod mqtt;
+pub mod pairing;
+pub mod people;
 pub mod server;
 pub mod store;
+pub mod telemetry;
 mod text;
 pub mod tls;
 mod web;

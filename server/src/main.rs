@@ -6,10 +6,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use homeport_server::{
-    api,
     backup::{self, Options},
     config::Settings,
-    fleet, log, server,
+    http, log, pairing, people, server,
     store::Store,
 };
 use nix::sys::stat::{Mode, umask};
@@ -95,7 +94,7 @@ fn main() -> ExitCode {
     let done = match command.action {
         None => serve(command.settings),
         Some(Action::Openapi) => {
-            println!("{}", api::openapi_json());
+            println!("{}", http::openapi_json());
             Ok(())
         }
         Some(Action::ResetPassword(reset)) => reset_password(*reset),
@@ -132,7 +131,7 @@ async fn serve(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
 #[tokio::main(flavor = "current_thread")]
 async fn reset_password(reset: ResetPassword) -> Result<(), Box<dyn std::error::Error>> {
     let store = open(reset.settings)?;
-    let password = fleet::reset_password(&store, reset.user).await?;
+    let password = people::reset_password(&store, reset.user).await?;
     println!("{password}");
     Ok(())
 }
@@ -140,7 +139,7 @@ async fn reset_password(reset: ResetPassword) -> Result<(), Box<dyn std::error::
 #[tokio::main(flavor = "current_thread")]
 async fn readmit(command: Readmit) -> Result<(), Box<dyn std::error::Error>> {
     let store = open(command.settings)?;
-    fleet::readmit(&store, command.days).await?;
+    pairing::readmit(&store, command.days).await?;
     println!(
         "Certificates of the last {} day(s) that the database does not know come back for 30 days. Start the server.",
         command.days

@@ -14,18 +14,18 @@ use tokio::{net::TcpListener, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    api::{self, App},
     backup::{self, BackupError},
-    bundle::Bundles,
+    bundles::Bundles,
     ca::{Authority, CaError},
     config::Config,
     disk::Disk,
     est, files,
-    fleet::{self, Addresses, Fleet, FleetError},
+    fleet::{Addresses, Fleet, FleetError},
+    http::{self, App},
     https,
     limits::{self, Limits},
     mqtt::{self, Registry},
-    now_ms,
+    now_ms, people,
     store::{Store, StoreError, Tx},
     tls::{self, ServerCertificate, TlsError},
 };
@@ -106,7 +106,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
     let bundles = Bundles::open(&data_dir, config.max_bundle_size).map_err(at(data_dir.clone()))?;
     let known: HashSet<String> = store.read(Tx::bundle_ids).await?;
     bundles.sweep(&known).map_err(at(data_dir.clone()))?;
-    fleet::create_first_admin(&store, &data_dir).await?;
+    people::create_first_admin(&store, &data_dir).await?;
 
     let authority = Arc::new(match &config.authority {
         Some((certificate, key)) => Authority::load(certificate, key)?,
@@ -139,7 +139,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
         fleet: fleet.clone(),
         shutdown: shutdown.clone(),
     };
-    let router = api::router(app).merge(est::router(authority, fleet.clone()));
+    let router = http::router(app).merge(est::router(authority, fleet.clone()));
 
     let listening = Listening {
         event: "listening",

@@ -7,7 +7,7 @@ use axum::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
-use crate::api::Refusal;
+use crate::http::Refusal;
 
 /// A file of `web/dist`, packed by `build.rs`.
 struct File {

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tar::{Archive, Builder, EntryType, Header};
 
 use super::{BackupError, file_error};
-use crate::{bundle, ca, fleet, hex, server, store};
+use crate::{bundles, ca, hex, people, server, store};
 
 /// The format that is written, and the highest that is read.
 const FORMAT: u32 = 1;
@@ -231,7 +231,7 @@ fn is_ours(name: &str) -> bool {
         ca::CERTIFICATE_FILE,
         ca::KEY_FILE,
         server::SERVER_IDENTITY,
-        fleet::FIRST_ADMIN_PASSWORD,
+        people::FIRST_ADMIN_PASSWORD,
     ]
     .contains(&name)
         || file_id(name).is_some()
@@ -240,7 +240,7 @@ fn is_ours(name: &str) -> bool {
 /// The id of the bundle that an entry of this name is.
 fn file_id(name: &str) -> Option<&str> {
     let (directory, file) = name.split_once('/')?;
-    bundle::bundle_id(file).filter(|_| directory == bundle::DIRECTORY)
+    bundles::bundle_id(file).filter(|_| directory == bundles::DIRECTORY)
 }
 
 fn read(content: &mut impl Read, limit: u64) -> Result<Vec<u8>, BackupError> {

@@ -19,8 +19,8 @@ pub use self::{
     swap::finish_restore,
 };
 use crate::{
-    bundle::{self, Bundles},
-    ca, files, fleet, now_ms,
+    bundles::{self, Bundles},
+    ca, files, now_ms, people,
     server::SERVER_IDENTITY,
     store::{self, StoreError, Tx, offline},
 };
@@ -144,7 +144,7 @@ pub fn back_up(
     };
     add(ca::CERTIFICATE_FILE, &certificate)?;
     add(ca::KEY_FILE, &key)?;
-    for name in [SERVER_IDENTITY, fleet::FIRST_ADMIN_PASSWORD] {
+    for name in [SERVER_IDENTITY, people::FIRST_ADMIN_PASSWORD] {
         let path = data_dir.join(name);
         if path.exists() {
             add(name, &path)?;
@@ -195,7 +195,7 @@ fn add_bundles(
             }
             Err(source) => return Err(file_error(&path, source)),
         };
-        let name = format!("{}/{}", bundle::DIRECTORY, bundle::file_name(&id));
+        let name = format!("{}/{}", bundles::DIRECTORY, bundles::file_name(&id));
         let hash = archive
             .add(&name, source)
             .map_err(|source| file_error(to, source))?;

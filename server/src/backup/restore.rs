@@ -15,11 +15,10 @@ use super::{
     swap::{self, NEW},
 };
 use crate::{
-    bundle::{self, Bundles, Manifest, Received},
+    bundles::{self, Bundles, Manifest, Received},
     ca::{self, Authority},
-    files,
-    fleet::READMISSION,
-    hex, now_ms,
+    files, hex, now_ms,
+    pairing::readmission::READMISSION,
     store::{
         self, StoreError, Tx,
         offline::{self, Inherited},
@@ -77,7 +76,7 @@ pub fn restore(source: &Path, data_dir: &Path, options: Options) -> Result<Resto
     }
     let new = work.path().join(NEW);
     fs::create_dir(&new).map_err(failed)?;
-    fs::create_dir(new.join(bundle::DIRECTORY)).map_err(failed)?;
+    fs::create_dir(new.join(bundles::DIRECTORY)).map_err(failed)?;
     let about = archive::unpack(BufReader::new(file), &new)?;
     Authority::load(&new.join(ca::CERTIFICATE_FILE), &new.join(ca::KEY_FILE))
         .map_err(|error| BackupError::Damaged(error.to_string()))?;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{BackupError, file_error};
-use crate::{bundle, ca, files, fleet, now_ms, server, store};
+use crate::{bundles, ca, files, now_ms, people, server, store};
 
 /// How the names of a restore's own directories begin.
 pub(super) const PREFIX: &str = ".restore-";
@@ -98,7 +98,7 @@ fn move_out(data_dir: &Path, old: &Path) -> io::Result<()> {
         ca::KEY_FILE,
         server::SERVER_IDENTITY,
         server::LISTENING,
-        fleet::FIRST_ADMIN_PASSWORD,
+        people::FIRST_ADMIN_PASSWORD,
     ];
     for name in names.into_iter().chain(journals.iter().map(String::as_str)) {
         move_if_there(&data_dir.join(name), &old.join(name))?;
@@ -108,14 +108,14 @@ fn move_out(data_dir: &Path, old: &Path) -> io::Result<()> {
 }
 
 fn move_in(data_dir: &Path, moving_in: &Path) -> io::Result<Option<PathBuf>> {
-    let (new, bundles) = (moving_in.join(NEW), data_dir.join(bundle::DIRECTORY));
+    let (new, bundles) = (moving_in.join(NEW), data_dir.join(bundles::DIRECTORY));
     files::create_private_dir(&bundles)?;
-    for entry in entries(&new.join(bundle::DIRECTORY))? {
+    for entry in entries(&new.join(bundles::DIRECTORY))? {
         fs::rename(entry.path(), bundles.join(entry.file_name()))?;
     }
     files::sync_dir(&bundles)?;
     for entry in entries(&new)? {
-        if entry.file_name() != OsStr::new(bundle::DIRECTORY) {
+        if entry.file_name() != OsStr::new(bundles::DIRECTORY) {
             fs::rename(entry.path(), data_dir.join(entry.file_name()))?;
         }
     }

@@ -16,11 +16,11 @@ use crate::{
 
 /// Devices of one change that watchers are told of one by one. If there are more, they fetch everything again: the events would not fit
 /// into the backlog of a watcher.
-pub(super) const MANY: u32 = 100;
+pub(crate) const MANY: u32 = 100;
 
 /// One thing that follows a commit.
 #[derive(Debug)]
-pub(super) enum Effect {
+pub(crate) enum Effect {
     /// A certificate may connect from now on.
     Activate(Fingerprint, DeviceId),
     /// These certificates may not connect any more.
@@ -45,17 +45,17 @@ pub(super) enum Effect {
 
 /// The effects of one commit, in order.
 #[derive(Debug, Default)]
-pub(super) struct Effects(Vec<Effect>);
+pub(crate) struct Effects(Vec<Effect>);
 
 // === impl Effects ===
 
 impl Effects {
-    pub(super) fn push(&mut self, effect: Effect) {
+    pub(crate) fn push(&mut self, effect: Effect) {
         self.0.push(effect);
     }
 
     /// Adds that a device changed, if there is one.
-    pub(super) fn device(&mut self, device: Option<Device>) {
+    pub(crate) fn device(&mut self, device: Option<Device>) {
         self.0
             .extend(device.map(|device| Effect::Device(Box::new(device))));
     }
@@ -65,7 +65,7 @@ impl Effects {
 
 impl Fleet {
     /// Runs `job` in a transaction. The effects that it lists are applied after the commit, before the caller is answered.
-    pub(super) async fn change<T, E>(
+    pub(crate) async fn change<T, E>(
         &self,
         job: impl FnOnce(&Tx, &mut Effects) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>

@@ -12,7 +12,7 @@ use crate::limits::STREAMS_BY_PERSON;
 const BACKLOG: usize = 256;
 
 #[derive(Debug)]
-pub(super) struct Events {
+pub(crate) struct Events {
     sender: broadcast::Sender<Arc<str>>,
     watching: Watching,
 }
@@ -37,7 +37,7 @@ struct Seat {
 // === impl Events ===
 
 impl Events {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             sender: broadcast::Sender::new(BACKLOG),
             watching: Watching::default(),
@@ -45,7 +45,7 @@ impl Events {
     }
 
     /// `None`: the person has as many streams open as one may have.
-    pub(super) fn watch(&self, person: &str) -> Option<Watcher> {
+    pub(crate) fn watch(&self, person: &str) -> Option<Watcher> {
         let mut watching = self.watching.lock();
         let count = watching.entry(person.to_owned()).or_default();
         if *count >= STREAMS_BY_PERSON {
@@ -61,11 +61,11 @@ impl Events {
         })
     }
 
-    pub(super) fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         self.sender.receiver_count() > 0
     }
 
-    pub(super) fn publish(&self, event: &Event) {
+    pub(crate) fn publish(&self, event: &Event) {
         if self.is_watched() {
             // Nobody left is no error.
             let _ = self.sender.send(json(event));

@@ -2,27 +2,22 @@
 
 use std::net::SocketAddr;
 
-use homeport_api::{Device, DeviceProgress, Event, Point, Series, Why};
+use homeport_api::{Device, DeviceProgress, Event, Why};
 use homeport_protocol::{
-    Command, DeploymentState, DeviceId, FailureCode, Inventory, Report, Sequenced,
-    deployment::Progress,
-    report::LocalInstall,
-    senml::{self, Pack, Value},
-    topic::Channel,
+    Command, DeploymentState, DeviceId, FailureCode, Inventory, Report, Sequenced, deployment::Progress,
+    report::LocalInstall, senml::Pack, topic::Channel,
 };
 
-use super::{Fleet, deployments, effects::Effect};
+use super::{Fleet, effects::Effect};
 use crate::{
+    deployments::{self, Transition},
     disk::Room,
     mqtt::{Fingerprint, Handler, HandlerError},
     now_ms,
-    store::{MAX_VALUE, Sample, StoreError, Transition, Tx},
+    store::{StoreError, Tx},
+    telemetry,
     text::told,
 };
-
-/// How far in the future a sample may be, in milliseconds: clocks differ. Later ones are from a device whose clock is wrong; they would
-/// never be pruned.
-const FUTURE: i64 = 24 * 60 * 60 * 1000;
 
 /// What a report led to.
 #[derive(Debug, Default)]
@@ -105,8 +100,8 @@ impl Handler for Fleet {
             ));
         }
         let now_ms = now_ms();
-        let (samples, refused) = samples(&batch.message, now_ms)?;
-        let watched = self.0.events.is_watched().then(|| series(&samples));
+        let (samples, refused) = telemetry::samples(&batch.message, now_ms)?;
+        let watched = self.0.events.is_watched().then(|| telemetry::series_of(&samples));
         let position = check_position(&batch)?;
         let id = device.clone();
         let written = self
@@ -270,62 +265,6 @@ fn is_new(
     Ok(tx.advance_queue(now_ms, device, channel.as_str(), queue, sequence)?)
 }
 
-/// What can be stored, and how many samples cannot.
-fn samples(pack: &Pack, now_ms: i64) -> Result<(Vec<Sample>, usize), HandlerError> {
-    #[expect(clippy::cast_precision_loss, reason = "exact for the next 280,000 years")]
-    let now = now_ms as f64 / 1000.0;
-    let told = pack
-        .resolve(now)
-        .map_err(|error| HandlerError::Refused(error.to_string()))?;
-    let count = told.len();
-    let samples: Vec<_> = told
-        .into_iter()
-        .filter_map(sample)
-        .filter(|sample| sample.at_ms <= now_ms.saturating_add(FUTURE))
-        .collect();
-    let refused = count - samples.len();
-    Ok((samples, refused))
-}
-
-fn sample(sample: senml::Sample) -> Option<Sample> {
-    let value = match sample.value {
-        Value::Number(number) => number,
-        Value::Flag(flag) => f64::from(u8::from(flag)),
-        // Telemetry is what can be drawn and averaged.
-        Value::Text(_) => return None,
-    };
-    if !senml::is_possible(&sample.unit, value) || value.abs() > MAX_VALUE {
-        return None;
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
-    let at_ms = (sample.time * 1000.0).round() as i64;
-    Some(Sample {
-        name: sample.name,
-        unit: told(&sample.unit),
-        at_ms,
-        value,
-    })
-}
-
-fn series(samples: &[Sample]) -> Vec<Series> {
-    let mut series: Vec<Series> = Vec::new();
-    for sample in samples {
-        let point = Point {
-            at_ms: sample.at_ms,
-            value: sample.value,
-        };
-        match series.iter_mut().find(|series| series.name == sample.name) {
-            Some(series) => series.points.push(point),
-            None => series.push(Series {
-                name: sample.name.clone(),
-                unit: sample.unit.clone(),
-                points: vec![point],
-            }),
-        }
-    }
-    series
-}
-
 /// The agent keeps to the limit; this is for whoever does not.
 fn clip(mut inventory: Inventory) -> Inventory {
     let texts = [
@@ -363,36 +302,5 @@ fn clip(mut inventory: Inventory) -> Inventory {
 impl From<StoreError> for HandlerError {
     fn from(error: StoreError) -> Self {
         Self::Unavailable(error.to_string())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use homeport_protocol::Record;
-
-    use super::*;
-
-    #[test]
-    fn what_cannot_be_is_refused_and_counted() {
-        let text = Record {
-            text: Some("warm".to_owned()),
-            value: None,
-            ..Record::number("text", "", 0.0)
-        };
-        let future = Record {
-            time: Some(4e9),
-            ..Record::number("future", "", 0.0)
-        };
-        let pack = Pack(vec![
-            Record::number("temperature.modem", "Cel", -274.0),
-            Record::number("temperature.cpu", "Cel", -40.0),
-            Record::number("temperature.probe", "K", -1.0),
-            Record::number("sum", "", 1.7e308),
-            text,
-            future,
-        ]);
-        let (samples, refused) = samples(&pack, 1_795_000_000_000).unwrap();
-        let names: Vec<_> = samples.iter().map(|sample| sample.name.as_str()).collect();
-        assert_eq!((names, refused), (vec!["temperature.cpu"], 5));
     }
 }

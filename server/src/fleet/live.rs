@@ -17,10 +17,10 @@ use crate::{store::StoreError, text::told};
 const WAITING_NEWS: usize = 1024;
 
 /// News on an update's progress, and from whom.
-pub(super) type News = (DeviceId, Progress);
+pub(crate) type News = (DeviceId, Progress);
 
 #[derive(Debug)]
-pub(super) struct Live {
+pub(crate) struct Live {
     presences: RwLock<HashMap<String, Presence>>,
     progress: RwLock<HashMap<String, Progress>>,
     news: mpsc::Sender<News>,
@@ -36,7 +36,7 @@ struct Presence {
 // === impl Live ===
 
 impl Live {
-    pub(super) fn new() -> (Self, mpsc::Receiver<News>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<News>) {
         let (news, receiver) = mpsc::channel(WAITING_NEWS);
         let live = Self {
             presences: RwLock::default(),
@@ -46,7 +46,7 @@ impl Live {
         (live, receiver)
     }
 
-    pub(super) fn set_online(&self, device: &DeviceId, online: bool, now_ms: i64) {
+    pub(crate) fn set_online(&self, device: &DeviceId, online: bool, now_ms: i64) {
         let presence = Presence {
             online,
             last_seen_ms: now_ms,
@@ -56,35 +56,35 @@ impl Live {
             .insert(device.as_str().to_owned(), presence);
     }
 
-    pub(super) fn seen(&self, device: &DeviceId, now_ms: i64) {
+    pub(crate) fn seen(&self, device: &DeviceId, now_ms: i64) {
         if let Some(presence) = self.presences.write().get_mut(device.as_str()) {
             presence.last_seen_ms = now_ms;
         }
     }
 
-    pub(super) fn is_online(&self, device: &str) -> bool {
+    pub(crate) fn is_online(&self, device: &str) -> bool {
         self.presences
             .read()
             .get(device)
             .is_some_and(|presence| presence.online)
     }
 
-    pub(super) fn forget(&self, device: &str) {
+    pub(crate) fn forget(&self, device: &str) {
         self.presences.write().remove(device);
         self.progress.write().remove(device);
     }
 
     /// Forgets the progress of a state that the update has left.
-    pub(super) fn settle(&self, device: &str) {
+    pub(crate) fn settle(&self, device: &str) {
         self.progress.write().remove(device);
     }
 
-    pub(super) fn tell(&self, device: &DeviceId, progress: Progress) {
+    pub(crate) fn tell(&self, device: &DeviceId, progress: Progress) {
         // Full: newer news will come.
         let _ = self.news.try_send((device.clone(), progress));
     }
 
-    pub(super) fn complete(&self, device: &mut Device) {
+    pub(crate) fn complete(&self, device: &mut Device) {
         if let Some(presence) = self.presences.read().get(&device.id) {
             device.online = presence.online;
             device.last_seen_ms = device.last_seen_ms.max(Some(presence.last_seen_ms));
@@ -94,7 +94,7 @@ impl Live {
         }
     }
 
-    pub(super) fn complete_update(&self, device: &str, update: &mut DeviceUpdate) {
+    pub(crate) fn complete_update(&self, device: &str, update: &mut DeviceUpdate) {
         if update.state == homeport_protocol::DeploymentState::Verified {
             update.percent = 100;
         }
@@ -111,7 +111,7 @@ impl Live {
 }
 
 /// Keeps and publishes news on progress.
-pub(super) async fn follow(fleet: Weak<Inner>, mut news: mpsc::Receiver<News>) {
+pub(crate) async fn follow(fleet: Weak<Inner>, mut news: mpsc::Receiver<News>) {
     while let Some((device, progress)) = news.recv().await {
         let Some(inner) = fleet.upgrade() else { return };
         if let Err(error) = take(&Fleet(inner), device, progress).await {

@@ -1,51 +1,38 @@
-//! The fleet: what devices are there, what they may do, what is asked of them.
+//! What capabilities share: the database, connections, events, budgets, and what follows a commit.
 //!
-//! Everything that changes goes through here: each method is one transaction, with its audit entry and its [`effects`].
+//! Each capability adds its methods to [`Fleet`]. One that changes something is one transaction, with its audit entry and its
+//! [`effects`].
 
 use std::sync::Arc;
 
 use homeport_api::{Device, DeviceProgress, Event, Page};
 use rustls_pki_types::CertificateDer;
 
-mod accounts;
-mod budget;
-mod certificates;
-mod deployments;
-mod devices;
-mod effects;
-mod enrolment;
+mod budgets;
+pub(crate) mod effects;
 mod events;
-mod failed_logins;
-mod groups;
 mod ingest;
-mod library;
 mod live;
-mod pairing;
-mod readmission;
-mod transition;
+mod queue_rows;
 
-use self::{
-    accounts::Accounts, budget::Budgets, certificates::Certificates, events::Events, live::Live,
-    readmission::Refused,
-};
-pub(crate) use self::{accounts::FIRST_ADMIN_PASSWORD, readmission::READMISSION};
-pub use self::{
-    accounts::{Credential, LoginError, create_first_admin, reset_password},
-    events::Watcher,
-    library::AddError,
-    readmission::readmit,
-};
+pub use self::events::Watcher;
+use self::{budgets::Budgets, events::Events, live::Live};
 use crate::{
-    bundle::Bundles,
+    bundles::Bundles,
     disk::{Disk, Room},
     mqtt::{Fingerprint, Registry},
+    pairing::{
+        certificates::Certificates,
+        readmission::{self, Refused},
+    },
+    people::{self, Accounts},
     store::{Store, StoreError, Tx},
     tls::Admission,
 };
 
 /// The fleet. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Fleet(Arc<Inner>);
+pub struct Fleet(pub(crate) Arc<Inner>);
 
 /// Where devices find this server, and how they know it.
 #[derive(Debug, Clone)]
@@ -58,21 +45,22 @@ pub struct Addresses {
     pub ca_fingerprint: [u8; 32],
 }
 
+/// What capabilities share.
 #[derive(Debug)]
-struct Inner {
-    store: Store,
-    bundles: Bundles,
-    registry: Registry,
-    addresses: Addresses,
-    certificates: Certificates,
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    pub(crate) bundles: Bundles,
+    pub(crate) registry: Registry,
+    pub(crate) addresses: Addresses,
+    pub(crate) certificates: Certificates,
     refused: Refused,
-    live: Live,
-    events: Events,
-    accounts: Accounts,
+    pub(crate) live: Live,
+    pub(crate) events: Events,
+    pub(crate) accounts: Accounts,
     budgets: Budgets,
     disk: Disk,
     /// Held while the file and the row of a bundle change.
-    library: tokio::sync::Mutex<()>,
+    pub(crate) library: tokio::sync::Mutex<()>,
 }
 
 /// What keeps the server from taking all that it should.
@@ -126,7 +114,7 @@ impl Fleet {
         samples_per_day: u32,
     ) -> Result<Self, StoreError> {
         let active = store.read(Tx::active_certificates).await?;
-        let logins = store.read(|tx| tx.logins(accounts::LOGINS)).await?;
+        let logins = store.read(|tx| tx.logins(people::LOGINS)).await?;
         let (live, news) = Live::new();
         let (refused, waiting) = Refused::new();
         let fleet = Self(Arc::new(Inner {
@@ -194,13 +182,13 @@ impl Admission for Fleet {
 
 impl Inner {
     /// Adds what only memory knows.
-    fn complete(&self, mut device: Device) -> Device {
+    pub(crate) fn complete(&self, mut device: Device) -> Device {
         self.live.complete(&mut device);
         device
     }
 
     /// Adds what only memory knows.
-    fn complete_page(&self, mut page: Page<Device>) -> Page<Device> {
+    pub(crate) fn complete_page(&self, mut page: Page<Device>) -> Page<Device> {
         page.items
             .iter_mut()
             .for_each(|device| self.live.complete(device));
@@ -227,28 +215,28 @@ impl Inner {
 // === impl FleetError ===
 
 impl FleetError {
-    fn no_device(id: &str) -> Self {
+    pub(crate) fn no_device(id: &str) -> Self {
         Self::NotFound {
             what: "device",
             id: id.to_owned(),
         }
     }
 
-    fn no_group(name: &str) -> Self {
+    pub(crate) fn no_group(name: &str) -> Self {
         Self::NotFound {
             what: "group",
             id: name.to_owned(),
         }
     }
 
-    fn no_bundle(id: &str) -> Self {
+    pub(crate) fn no_bundle(id: &str) -> Self {
         Self::NotFound {
             what: "bundle",
             id: id.to_owned(),
         }
     }
 
-    fn no_deployment(id: u64) -> Self {
+    pub(crate) fn no_deployment(id: u64) -> Self {
         Self::NotFound {
             what: "deployment",
             id: id.to_string(),

@@ -1,7 +1,8 @@
-//! What the server remembers. The only module that knows SQL.
+//! The database's engine: transactions, the one writer, readers, the schema.
 //!
-//! Callers give closures to [`Store::write`] and [`Store::read`]; inside they see a [`Tx`], whose methods speak in the API's types. That
-//! is the seam for another database: see `docs/development/decisions/database.md`.
+//! Callers give closures to [`Store::write`] and [`Store::read`]; inside they see a [`Tx`]. Its methods speak in the API's types. They are in
+//! the `rows.rs` of each capability, and nothing else knows SQL. That is the seam for another database: see
+//! `docs/development/decisions/database.md`.
 
 use std::{
     fs::{File, OpenOptions},
@@ -13,32 +14,13 @@ use homeport_protocol::DeviceId;
 use nix::fcntl::{Flock, FlockArg};
 use rusqlite::Connection;
 
-mod audit;
-mod bundles;
-mod certificates;
-mod deployments;
-mod devices;
-mod groups;
 pub mod offline;
 mod page;
-mod pairing;
-mod queues;
 mod readers;
 mod schema;
-mod telemetry;
-mod updates;
-mod users;
 mod writer;
 
-pub use self::{
-    audit::{FAILED_LOGIN, UNKNOWN_CERTIFICATE},
-    deployments::OpenUpdate,
-    page::Paging,
-    pairing::Token,
-    telemetry::{MAX_VALUE, Range, Sample},
-    updates::Transition,
-    users::Account,
-};
+pub use self::page::Paging;
 use self::{readers::Readers, writer::Writer};
 
 /// The database. Cheap to clone.
@@ -99,7 +81,7 @@ pub enum StoreError {
 
 /// A connection within a transaction: what is read is consistent, what is written is committed together or not at all.
 #[derive(Debug)]
-pub struct Tx(Connection);
+pub struct Tx(pub(crate) Connection);
 
 pub(crate) const DATABASE: &str = "homeport.db";
 pub(crate) const LOCK: &str = "lock";

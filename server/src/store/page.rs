@@ -23,19 +23,19 @@ impl<K> Paging<K> {
     }
 
     /// Rows to read: one more than asked for, which tells whether a page follows.
-    pub(super) fn rows(&self) -> i64 {
+    pub(crate) fn rows(&self) -> i64 {
         i64::from(self.limit) + 1
     }
 }
 
 impl Paging<u64> {
     /// Numbers of a list with the newest first are below this one.
-    pub(super) fn below(&self) -> i64 {
+    pub(crate) fn below(&self) -> i64 {
         self.after.and_then(|id| id.try_into().ok()).unwrap_or(i64::MAX)
     }
 
     /// Numbers of a list with the oldest first are above this one.
-    pub(super) fn above(&self) -> i64 {
+    pub(crate) fn above(&self) -> i64 {
         self.after.map_or(0, |id| id.try_into().unwrap_or(i64::MAX))
     }
 }
@@ -52,7 +52,7 @@ impl<K: Serialize + DeserializeOwned> Paging<K> {
     }
 
     /// The page that `rows` make, of which the last may belong to the next one.
-    pub(super) fn page<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> K) -> serde_json::Result<Page<T>> {
+    pub(crate) fn page<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> K) -> serde_json::Result<Page<T>> {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
         rows.truncate(limit);

@@ -182,17 +182,17 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection).unwrap();
         let sources = [
-            include_str!("audit.rs"),
-            include_str!("bundles.rs"),
-            include_str!("certificates.rs"),
-            include_str!("deployments.rs"),
-            include_str!("devices.rs"),
-            include_str!("groups.rs"),
-            include_str!("pairing.rs"),
-            include_str!("queues.rs"),
-            include_str!("telemetry.rs"),
-            include_str!("updates.rs"),
-            include_str!("users.rs"),
+            include_str!("../audit/rows.rs"),
+            include_str!("../bundles/rows.rs"),
+            include_str!("../pairing/certificate_rows.rs"),
+            include_str!("../deployments/rows.rs"),
+            include_str!("../devices/rows.rs"),
+            include_str!("../groups/rows.rs"),
+            include_str!("../pairing/rows.rs"),
+            include_str!("../fleet/queue_rows.rs"),
+            include_str!("../telemetry/rows.rs"),
+            include_str!("../deployments/update_rows.rs"),
+            include_str!("../people/rows.rs"),
         ];
         let (mut slow, mut needed) = (Vec::new(), HashSet::new());
         let mut count = 0;

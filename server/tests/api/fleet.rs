@@ -11,7 +11,8 @@ use homeport_server::{
     est::{Enrolment as _, Hints, IssueError},
     fleet::FleetError,
     mqtt::{Handler as _, HandlerError},
-    store::{Paging, Range},
+    store::Paging,
+    telemetry::Range,
 };
 use proptest::prelude::*;
 

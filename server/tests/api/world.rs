@@ -9,7 +9,7 @@ use homeport_protocol::{
     report::DeploymentReport,
 };
 use homeport_server::{
-    bundle::Bundles,
+    bundles::Bundles,
     ca::DeviceCertificate,
     disk::Disk,
     est::{Enrolment as _, Hints, IssueError},

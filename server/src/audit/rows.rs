@@ -1,0 +1,112 @@
+//! The record of who did what.
+
+use std::collections::HashSet;
+
+use homeport_api::{AuditEntry, Page};
+use rusqlite::params;
+
+use crate::store::{Paging, StoreError, Tx};
+
+/// Somebody failed to log in.
+pub(crate) const FAILED_LOGIN: &str = "session.fail";
+
+/// A device came with a certificate that the database does not know.
+pub(crate) const UNKNOWN_CERTIFICATE: &str = "device.unknown-certificate";
+
+// === impl Tx ===
+
+impl Tx {
+    /// Adds an entry, in the transaction that does what it tells of.
+    pub fn audit(
+        &self,
+        now_ms: i64,
+        actor: &str,
+        action: &str,
+        subject: &str,
+        detail: &str,
+    ) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached(
+                "INSERT INTO audit (at_ms, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)",
+            )?
+            .execute(params![now_ms, actor, action, subject, detail])?;
+        Ok(())
+    }
+
+    /// Forgets the oldest entries from before `before_ms` that strangers and devices caused, at most `limit` of a kind.
+    pub fn prune_audit(&self, before_ms: i64, limit: u32) -> Result<usize, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE action = ? ORDER BY id LIMIT ?) AND at_ms < ?",
+        )?;
+        let mut forgotten = 0;
+        for action in [FAILED_LOGIN, UNKNOWN_CERTIFICATE] {
+            forgotten += statement.execute(params![action, limit, before_ms])?;
+        }
+        Ok(forgotten)
+    }
+
+    /// Whom the newest entries of this kind are about, from `since_ms` on, at most `limit`.
+    pub fn audited_since(
+        &self,
+        action: &str,
+        since_ms: i64,
+        limit: usize,
+    ) -> Result<HashSet<String>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT subject FROM audit WHERE action = ? AND at_ms >= ? ORDER BY id DESC LIMIT ?",
+        )?;
+        let subjects = statement.query_map(params![action, since_ms, limit], |row| row.get(0))?;
+        Ok(subjects.collect::<Result<_, _>>()?)
+    }
+
+    /// Newest first.
+    pub fn audit_entries(&self, paging: &Paging<u64>) -> Result<Page<AuditEntry>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT id, at_ms, actor, action, subject, detail FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![paging.below(), paging.rows()], |row| {
+            Ok(AuditEntry {
+                id: row.get(0)?,
+                at_ms: row.get(1)?,
+                actor: row.get(2)?,
+                action: row.get(3)?,
+                subject: row.get(4)?,
+                detail: row.get(5)?,
+            })
+        })?;
+        let rows = rows.collect::<Result<_, _>>()?;
+        Ok(paging.page(rows, |entry: &AuditEntry| entry.id)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FAILED_LOGIN, UNKNOWN_CERTIFICATE};
+    use crate::store::{Paging, Store};
+
+    #[tokio::test]
+    async fn only_what_strangers_and_devices_caused_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let left = store
+            .write(|tx| {
+                for (at_ms, action) in [
+                    (1, FAILED_LOGIN),
+                    (2, "device.delete"),
+                    (3, FAILED_LOGIN),
+                    (4, UNKNOWN_CERTIFICATE),
+                    (9, FAILED_LOGIN),
+                    (10, UNKNOWN_CERTIFICATE),
+                ] {
+                    tx.audit(at_ms, "a", action, "b", "")?;
+                }
+                assert_eq!(tx.prune_audit(9, 1)?, 2, "in steps");
+                assert_eq!(tx.prune_audit(9, 100)?, 1);
+                tx.audit_entries(&Paging::first(10))
+            })
+            .await
+            .unwrap();
+        let left: Vec<_> = left.items.into_iter().map(|entry| entry.at_ms).collect();
+        assert_eq!(left, [10, 9, 2]);
+    }
+}

@@ -1,0 +1,220 @@
+//! Deployments: what is to be installed where.
+
+use std::collections::BTreeMap;
+
+use homeport_api::{Bundle, Deployment, Page, Target};
+use homeport_protocol::{BundleOffer, DeploymentState, deployment::Progress};
+use rusqlite::{OptionalExtension as _, Row, params};
+
+use crate::bundles;
+use crate::store::{Paging, StoreError, Tx};
+
+/// An update of a device that is not in a final state.
+#[derive(Debug, Clone)]
+pub struct OpenUpdate {
+    /// Its deployment.
+    pub deployment: u64,
+    /// Where it stands.
+    pub state: DeploymentState,
+    /// Whether the device may know of it.
+    pub sent: bool,
+    /// Whether an operator wants it cancelled.
+    pub cancel: bool,
+    /// What is offered.
+    pub bundle: BundleOffer,
+}
+
+const COLUMNS: &str = "id, bundle, version, target, created_ms, created_by";
+
+// === impl Tx ===
+
+impl Tx {
+    /// Adds a deployment of `bundle` on `devices`, of which none has an open one.
+    pub fn insert_deployment(
+        &self,
+        now_ms: i64,
+        created_by: &str,
+        bundle: &Bundle,
+        target: &Target,
+        devices: &[String],
+    ) -> Result<u64, StoreError> {
+        let target = serde_json::to_string(target)?;
+        let id: u64 = self
+            .0
+            .prepare_cached(
+                "INSERT INTO deployments (bundle, size, version, compatible, manifest_hash, target, created_ms, created_by) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            )?
+            .query_row(
+                params![
+                    bundle.id,
+                    bundle.size,
+                    bundle.version,
+                    bundle.compatible,
+                    bundle.manifest_hash,
+                    target,
+                    now_ms,
+                    created_by
+                ],
+                |row| row.get(0),
+            )?;
+        for device in devices {
+            self.insert_offer(now_ms, id, device, bundle)?;
+        }
+        Ok(id)
+    }
+
+    /// The deployment with this number.
+    pub fn deployment(&self, id: u64) -> Result<Option<Deployment>, StoreError> {
+        let Ok(id) = i64::try_from(id) else {
+            return Ok(None);
+        };
+        let found = self
+            .0
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM deployments WHERE id = ?"))?
+            .query_row([id], |row| Ok(deployment(row)))
+            .optional()?
+            .transpose()?;
+        Ok(self.complete(found.into_iter().collect())?.pop())
+    }
+
+    /// Whether there is such a deployment.
+    pub fn has_deployment(&self, id: u64) -> Result<bool, StoreError> {
+        let Ok(id) = i64::try_from(id) else {
+            return Ok(false);
+        };
+        Ok(self
+            .0
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM deployments WHERE id = ?)")?
+            .query_row([id], |row| row.get(0))?)
+    }
+
+    /// Newest first.
+    pub fn deployments(&self, paging: &Paging<u64>) -> Result<Page<Deployment>, StoreError> {
+        let mut statement = self.0.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM deployments WHERE id < ?1 ORDER BY id DESC LIMIT ?2"
+        ))?;
+        let mut rows = statement.query([paging.below(), paging.rows()])?;
+        let mut deployments = Vec::new();
+        while let Some(row) = rows.next()? {
+            deployments.push(deployment(row)?);
+        }
+        let mut page = paging.page(deployments, |deployment| deployment.id)?;
+        page.items = self.complete(page.items)?;
+        Ok(page)
+    }
+
+    /// The update that runs on a device, if one does.
+    pub fn open_update(&self, device: &str) -> Result<Option<OpenUpdate>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT deployments.id, state, sent, cancel, bundle, size, deployments.version, compatible, manifest_hash \
+             FROM updates JOIN deployments ON deployments.id = updates.deployment WHERE device = ? AND final = 0",
+        )?;
+        let open = statement.query_row([device], |row| {
+            let id: String = row.get(4)?;
+            let manifest_hash: String = row.get(8)?;
+            let state: String = row.get(1)?;
+            Ok(OpenUpdate {
+                deployment: row.get(0)?,
+                state: super::update_rows::state(&state),
+                sent: row.get(2)?,
+                cancel: row.get(3)?,
+                bundle: BundleOffer {
+                    path: bundles::device_path(&id),
+                    id,
+                    size: row.get(5)?,
+                    version: row.get(6)?,
+                    compatible: row.get(7)?,
+                    manifest_hash: Some(manifest_hash),
+                },
+            })
+        });
+        Ok(open.optional()?)
+    }
+
+    /// Number of the deployment that runs on a device, if one does.
+    pub fn open_deployment(&self, device: &str) -> Result<Option<u64>, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached("SELECT deployment FROM updates WHERE device = ? AND final = 0")?
+            .query_row([device], |row| row.get(0))
+            .optional()?)
+    }
+
+    /// Devices on which a deployment can be cancelled: that leaves the running system as it is.
+    pub fn cancellable_devices(&self, deployment: u64) -> Result<Vec<String>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT device, state FROM updates WHERE deployment = ? AND final = 0 ORDER BY id",
+        )?;
+        let rows = statement.query_map([deployment], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut devices = Vec::new();
+        for row in rows {
+            let (device, state): (String, String) = row?;
+            if super::update_rows::state(&state).is_cancellable() {
+                devices.push(device);
+            }
+        }
+        Ok(devices)
+    }
+
+    /// Open updates that need a bundle.
+    pub fn open_updates_of_bundle(&self, bundle: &str) -> Result<u64, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached(
+                "SELECT count(*) FROM updates JOIN deployments ON deployments.id = updates.deployment \
+                 WHERE bundle = ? AND final = 0",
+            )?
+            .query_row([bundle], |row| row.get(0))?)
+    }
+
+    /// Whether `progress` is about where the update stands.
+    pub fn is_current(&self, device: &str, progress: &Progress) -> Result<bool, StoreError> {
+        let open = self.open_update(device)?;
+        Ok(open.is_some_and(|open| open.deployment == progress.deployment && open.state == progress.state))
+    }
+
+    /// Counts the devices of neighbouring deployments, newest first.
+    fn complete(&self, mut deployments: Vec<Deployment>) -> Result<Vec<Deployment>, StoreError> {
+        let (Some(newest), Some(oldest)) = (deployments.first(), deployments.last()) else {
+            return Ok(deployments);
+        };
+        let mut statement = self.0.prepare_cached(
+            "SELECT deployment, state, count(*), max(updated_ms) FROM updates \
+             WHERE deployment BETWEEN ?1 AND ?2 GROUP BY deployment, state",
+        )?;
+        let mut rows = statement.query([oldest.id, newest.id])?;
+        while let Some(row) = rows.next()? {
+            let (id, state, count, updated_ms): (u64, String, u64, i64) =
+                (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            if let Some(deployment) = deployments.iter_mut().find(|deployment| deployment.id == id) {
+                deployment.finished &= super::update_rows::state(&state).is_final();
+                deployment.updated_ms = deployment.updated_ms.max(updated_ms);
+                deployment.states.insert(state, count);
+            }
+        }
+        for deployment in &mut deployments {
+            if let Target::Device(device) = &deployment.target {
+                deployment.device_name = self.device_name(device)?;
+            }
+        }
+        Ok(deployments)
+    }
+}
+
+/// A deployment whose devices are not counted yet.
+fn deployment(row: &Row<'_>) -> Result<Deployment, StoreError> {
+    let created_ms = row.get(4)?;
+    Ok(Deployment {
+        id: row.get(0)?,
+        bundle: row.get(1)?,
+        version: row.get(2)?,
+        target: serde_json::from_str(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?)?,
+        device_name: None,
+        created_ms,
+        created_by: row.get(5)?,
+        finished: true,
+        states: BTreeMap::new(),
+        updated_ms: created_ms,
+    })
+}

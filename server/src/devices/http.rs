@@ -1,0 +1,101 @@
+//! Devices.
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+};
+use homeport_api::{Device, DevicePatch, Page, Problem};
+use http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::fleet::Fleet;
+use crate::http::{
+    Refusal,
+    guard::Operator,
+    paging::{PageParameters, Wanted},
+};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Selection {
+    /// Only devices of this group.
+    group: Option<String>,
+    /// Only those that people mean with this: the device with this id, else those with this name, else those whose id begins with it.
+    find: Option<String>,
+}
+
+/// Devices, by name
+#[utoipa::path(
+    get, path = "/api/v1/devices", tag = "devices", params(Selection, PageParameters),
+    responses((status = 200, body = Page<Device>), (status = 404, description = "no such group", body = Problem, content_type = "application/problem+json"))
+)]
+pub(crate) async fn list(
+    State(fleet): State<Fleet>,
+    Query(selection): Query<Selection>,
+    Wanted(paging): Wanted<(String, String)>,
+) -> Result<Json<Page<Device>>, Refusal> {
+    let devices = match (selection.find, selection.group) {
+        (Some(_), Some(_)) => return Err(Refusal::malformed("say either `find` or `group`")),
+        (Some(text), None) => fleet.find_devices(text, paging).await?,
+        (None, group) => fleet.devices(group, paging).await?,
+    };
+    Ok(Json(devices))
+}
+
+/// One device
+#[utoipa::path(
+    get, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)),
+    responses((status = 200, body = Device), (status = 404, body = Problem, content_type = "application/problem+json"))
+)]
+pub(crate) async fn show(
+    State(fleet): State<Fleet>,
+    Path(id): Path<String>,
+) -> Result<Json<Device>, Refusal> {
+    Ok(Json(fleet.device(id).await?))
+}
+
+/// Change a device
+#[utoipa::path(
+    patch, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)), request_body = DevicePatch,
+    responses((status = 200, body = Device), (status = 404, body = Problem, content_type = "application/problem+json"))
+)]
+pub(crate) async fn change(
+    State(fleet): State<Fleet>,
+    Operator(credential): Operator,
+    Path(id): Path<String>,
+    Json(patch): Json<DevicePatch>,
+) -> Result<Json<Device>, Refusal> {
+    let device = match patch.name {
+        Some(name) => fleet.rename_device(credential.user, id, name).await?,
+        None => fleet.device(id).await?,
+    };
+    Ok(Json(device))
+}
+
+/// Remove a device and all that is known about it
+#[utoipa::path(
+    delete, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)),
+    responses((status = 204), (status = 404, body = Problem, content_type = "application/problem+json"))
+)]
+pub(crate) async fn delete(
+    State(fleet): State<Fleet>,
+    Operator(credential): Operator,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    fleet.delete_device(credential.user, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Revoke a device's certificate: it cannot connect until it is paired again
+#[utoipa::path(
+    post, path = "/api/v1/devices/{id}/revoke", tag = "devices", params(("id" = String, Path)),
+    responses((status = 200, body = Device), (status = 404, body = Problem, content_type = "application/problem+json"))
+)]
+pub(crate) async fn revoke(
+    State(fleet): State<Fleet>,
+    Operator(credential): Operator,
+    Path(id): Path<String>,
+) -> Result<Json<Device>, Refusal> {
+    Ok(Json(fleet.revoke_device(credential.user, id).await?))
+}

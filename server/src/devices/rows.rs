@@ -1,0 +1,217 @@
+//! Devices, as the API shows them.
+
+use homeport_api::{Device, DeviceSlot, Page};
+use homeport_protocol::{Inventory, Slot};
+use rusqlite::{OptionalExtension as _, Row, Rows, params};
+
+use crate::store::{Paging, StoreError, Tx};
+
+const COLUMNS: &str = "id, name, paired_ms, last_seen_ms, address, serial, inventory";
+
+// === impl Tx ===
+
+impl Tx {
+    /// Adds a device that is being paired.
+    pub fn insert_device(
+        &self,
+        now_ms: i64,
+        id: &str,
+        name: &str,
+        serial: Option<&str>,
+    ) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("INSERT INTO devices (id, name, paired_ms, serial) VALUES (?, ?, ?, ?)")?
+            .execute(params![id, name, now_ms, serial])?;
+        Ok(())
+    }
+
+    /// Notes that a device was paired again.
+    pub fn set_paired(&self, id: &str, now_ms: i64) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("UPDATE devices SET paired_ms = ? WHERE id = ?")?
+            .execute(params![now_ms, id])?;
+        Ok(())
+    }
+
+    /// Whether there is such a device.
+    pub fn has_device(&self, id: &str) -> Result<bool, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM devices WHERE id = ?)")?
+            .query_row([id], |row| row.get(0))?)
+    }
+
+    /// The device, but for what only memory knows: it is shown offline.
+    pub fn device(&self, id: &str) -> Result<Option<Device>, StoreError> {
+        self.0
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM devices WHERE id = ?"))?
+            .query_row([id], |row| Ok(self.assemble(row)))
+            .optional()?
+            .transpose()
+    }
+
+    /// All, or those of a group, by name.
+    pub fn devices(
+        &self,
+        group: Option<&str>,
+        paging: &Paging<(String, String)>,
+    ) -> Result<Page<Device>, StoreError> {
+        let (name, id) = paging.after.clone().unwrap_or_default();
+        let devices = match group {
+            None => self.assemble_all(
+                self.0
+                    .prepare_cached(&format!(
+                        "SELECT {COLUMNS} FROM devices WHERE (name, id) > (?1, ?2) ORDER BY name, id LIMIT ?3"
+                    ))?
+                    .query(params![name, id, paging.rows()])?,
+            ),
+            Some(group) => self.assemble_all(
+                self.0
+                    .prepare_cached(&format!(
+                        "SELECT {COLUMNS} FROM devices WHERE (name, id) > (?1, ?2) AND EXISTS \
+                         (SELECT 1 FROM group_devices WHERE group_devices.name = ?4 AND device = devices.id) \
+                         ORDER BY name, id LIMIT ?3"
+                    ))?
+                    .query(params![name, id, paging.rows(), group])?,
+            ),
+        }?;
+        Ok(paging.page(devices, |device| (device.name.clone(), device.id.clone()))?)
+    }
+
+    /// Those that people mean with `text`: the device with this id, else those with this name, else those whose id begins with it.
+    pub fn find_devices(
+        &self,
+        text: &str,
+        paging: &Paging<(String, String)>,
+    ) -> Result<Page<Device>, StoreError> {
+        let mut found: Vec<_> = self.device(text)?.into_iter().collect();
+        let (name, id) = paging.after.clone().unwrap_or_default();
+        if found.is_empty() {
+            found = self.assemble_all(
+                self.0
+                    .prepare_cached(&format!(
+                        "SELECT {COLUMNS} FROM devices WHERE name = ?1 AND id > ?2 ORDER BY id LIMIT ?3"
+                    ))?
+                    .query(params![text, id, paging.rows()])?,
+            )?;
+        }
+        if found.is_empty() && !text.is_empty() {
+            // Ids are of small letters and digits.
+            found = self.assemble_all(
+                self.0
+                    .prepare_cached(&format!(
+                        "SELECT {COLUMNS} FROM devices WHERE id >= ?1 AND id < ?1 || '~' AND id > ?2 ORDER BY id LIMIT ?3"
+                    ))?
+                    .query(params![text, id, paging.rows()])?,
+            )?;
+        }
+        Ok(paging.page(found, |device| (name.clone(), device.id.clone()))?)
+    }
+
+    fn assemble_all(&self, mut rows: Rows<'_>) -> Result<Vec<Device>, StoreError> {
+        let mut devices = Vec::new();
+        while let Some(row) = rows.next()? {
+            devices.push(self.assemble(row)?);
+        }
+        Ok(devices)
+    }
+
+    /// The name of a device, if there is one.
+    pub(crate) fn device_name(&self, id: &str) -> Result<Option<String>, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached("SELECT name FROM devices WHERE id = ?")?
+            .query_row([id], |row| row.get(0))
+            .optional()?)
+    }
+
+    /// Gives a device a name; whether there is one.
+    pub fn rename_device(&self, id: &str, name: &str) -> Result<bool, StoreError> {
+        let renamed = self
+            .0
+            .prepare_cached("UPDATE devices SET name = ? WHERE id = ?")?
+            .execute([name, id])?;
+        Ok(renamed == 1)
+    }
+
+    /// Notes that a device was there.
+    pub fn device_seen(&self, now_ms: i64, id: &str, address: Option<&str>) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached(
+                "UPDATE devices SET last_seen_ms = ?1, address = coalesce(?2, address) WHERE id = ?3",
+            )?
+            .execute(params![now_ms, address, id])?;
+        Ok(())
+    }
+
+    /// Keeps what a device says about itself.
+    pub fn set_inventory(&self, id: &str, inventory: &Inventory) -> Result<(), StoreError> {
+        let inventory = serde_json::to_string(inventory)?;
+        self.0
+            .prepare_cached("UPDATE devices SET inventory = ? WHERE id = ?")?
+            .execute([&inventory, id])?;
+        Ok(())
+    }
+
+    /// Removes a device and all that is its own. Its telemetry goes in small steps, see [`Tx::prune_samples`].
+    pub fn delete_device(&self, id: &str) -> Result<bool, StoreError> {
+        let deleted = self
+            .0
+            .prepare_cached("DELETE FROM devices WHERE id = ?")?
+            .execute([id])?;
+        Ok(deleted == 1)
+    }
+
+    fn assemble(&self, row: &Row<'_>) -> Result<Device, StoreError> {
+        let id: String = row.get(0)?;
+        let inventory: Inventory =
+            serde_json::from_str(row.get_ref(6)?.as_str().map_err(rusqlite::Error::from)?)?;
+        let certificate: Option<(Vec<u8>, i64, bool)> = self
+            .0
+            .prepare_cached(
+                "SELECT hash, expires_ms, revoked_ms IS NOT NULL FROM certificates WHERE device = ? \
+                 ORDER BY revoked_ms IS NOT NULL, replaces IS NOT NULL, issued_ms DESC LIMIT 1",
+            )?
+            .query_row([&id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        let (certificate, certificate_expires_ms, revoked) = certificate.unwrap_or_default();
+        Ok(Device {
+            name: row.get(1)?,
+            online: false,
+            last_seen_ms: row.get(3)?,
+            paired_ms: row.get(2)?,
+            revoked,
+            certificate_sha256: crate::hex(&certificate),
+            certificate_expires_ms,
+            address: row.get(4)?,
+            serial: match inventory.serial {
+                Some(serial) => Some(serial),
+                None => row.get(5)?,
+            },
+            model: inventory.model,
+            os_version: inventory.os_version,
+            os: inventory.os,
+            agent_version: inventory.agent_version,
+            kernel: inventory.kernel,
+            architecture: inventory.architecture,
+            hostname: inventory.hostname,
+            updater: inventory.updater,
+            compatible: inventory.compatible,
+            slots: inventory.slots.into_iter().map(slot).collect(),
+            groups: self.groups_of(&id)?,
+            update: self.latest_update(&id)?,
+            id,
+        })
+    }
+}
+
+fn slot(slot: Slot) -> DeviceSlot {
+    DeviceSlot {
+        name: slot.name,
+        bootname: slot.bootname,
+        state: slot.state,
+        boot_status: slot.boot_status,
+        version: slot.version,
+        installed_at: slot.installed_at,
+    }
+}

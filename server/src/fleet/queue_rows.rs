@@ -1,0 +1,48 @@
+//! How far each queue of a device has been taken: delivery is at least once, storing is exactly once.
+
+use rusqlite::{OptionalExtension as _, params};
+
+use crate::store::{StoreError, Tx};
+
+/// Queues that are remembered for a device and channel. It starts a new one only when it lost its state; more than one at a time is the
+/// old one's last messages on their way.
+const REMEMBERED: u32 = 4;
+
+// === impl Tx ===
+
+impl Tx {
+    /// Whether this message is new; from now on it is not.
+    pub fn advance_queue(
+        &self,
+        now_ms: i64,
+        device: &str,
+        channel: &str,
+        queue: u64,
+        sequence: u64,
+    ) -> Result<bool, StoreError> {
+        let queue = i64::from_ne_bytes(queue.to_ne_bytes());
+        let last: Option<u64> = self
+            .0
+            .prepare_cached("SELECT sequence FROM queues WHERE device = ? AND channel = ? AND queue = ?")?
+            .query_row(params![device, channel, queue], |row| row.get(0))
+            .optional()?;
+        if last.is_some_and(|last| sequence <= last) {
+            return Ok(false);
+        }
+        self.0
+            .prepare_cached(
+                "INSERT INTO queues (device, channel, queue, sequence, updated_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
+                 ON CONFLICT DO UPDATE SET sequence = ?4, updated_ms = ?5",
+            )?
+            .execute(params![device, channel, queue, sequence, now_ms])?;
+        if last.is_none() {
+            self.0
+                .prepare_cached(
+                    "DELETE FROM queues WHERE device = ?1 AND channel = ?2 AND queue NOT IN (SELECT queue FROM queues \
+                     WHERE device = ?1 AND channel = ?2 ORDER BY updated_ms DESC, queue = ?4 DESC LIMIT ?3)",
+                )?
+                .execute(params![device, channel, REMEMBERED, queue])?;
+        }
+        Ok(true)
+    }
+}

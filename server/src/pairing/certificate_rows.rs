@@ -1,0 +1,223 @@
+//! Certificates of devices.
+
+use homeport_protocol::DeviceId;
+use rusqlite::{OptionalExtension as _, params};
+
+use crate::store::{StoreError, Tx, device_id};
+use crate::{ca::DeviceCertificate, mqtt::Fingerprint};
+
+// === impl Tx ===
+
+impl Tx {
+    /// Adds an active certificate.
+    pub fn insert_certificate(
+        &self,
+        now_ms: i64,
+        device: &str,
+        certificate: &DeviceCertificate,
+        replaces: Option<&Fingerprint>,
+    ) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached(
+                "INSERT INTO certificates (hash, device, serial, issued_ms, expires_ms, replaces) VALUES (?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                certificate.fingerprint,
+                device,
+                certificate.serial,
+                now_ms,
+                certificate.expires_ms,
+                replaces
+            ])?;
+        Ok(())
+    }
+
+    /// The device whose certificate this is, if it is neither revoked nor expired.
+    pub fn certificate_holder(
+        &self,
+        now_ms: i64,
+        certificate: &Fingerprint,
+    ) -> Result<Option<DeviceId>, StoreError> {
+        self.0
+            .prepare_cached(
+                "SELECT device FROM certificates WHERE hash = ? AND revoked_ms IS NULL AND expires_ms > ?",
+            )?
+            .query_row(params![certificate, now_ms], |row| row.get::<_, String>(0))
+            .optional()?
+            .map(|id| device_id(&id))
+            .transpose()
+    }
+
+    /// Whether the device has a certificate that is not revoked.
+    pub fn has_active_certificate(&self, device: &str) -> Result<bool, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM certificates WHERE device = ? AND revoked_ms IS NULL)",
+            )?
+            .query_row([device], |row| row.get(0))?)
+    }
+
+    /// How many certificates the device got after `since_ms`, and when it got the first of them.
+    pub fn certificates_since(&self, device: &str, since_ms: i64) -> Result<(u32, i64), StoreError> {
+        Ok(self
+            .0
+            .prepare_cached(
+                "SELECT count(*), coalesce(min(issued_ms), 0) FROM certificates WHERE device = ? AND issued_ms > ?",
+            )?
+            .query_row(params![device, since_ms], |row| Ok((row.get(0)?, row.get(1)?)))?)
+    }
+
+    /// Revokes renewed certificates that were never used, except `asked_with` and the newest `keep`, and returns which.
+    pub fn revoke_unused(
+        &self,
+        now_ms: i64,
+        device: &str,
+        asked_with: &Fingerprint,
+        keep: u32,
+    ) -> Result<Vec<Fingerprint>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "UPDATE certificates SET revoked_ms = ?1 WHERE hash IN ( \
+                 SELECT hash FROM certificates WHERE device = ?2 AND revoked_ms IS NULL AND replaces IS NOT NULL \
+                 AND hash <> ?3 ORDER BY issued_ms DESC, hash LIMIT -1 OFFSET ?4) RETURNING hash",
+        )?;
+        let rows = statement.query_map(params![now_ms, device, asked_with, keep], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Revokes the device's certificates except `keep`, and returns which.
+    pub fn revoke_certificates(
+        &self,
+        now_ms: i64,
+        device: &str,
+        keep: Option<&Fingerprint>,
+    ) -> Result<Vec<Fingerprint>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "UPDATE certificates SET revoked_ms = ?1 WHERE device = ?2 AND revoked_ms IS NULL AND hash IS NOT ?3 RETURNING hash",
+        )?;
+        let rows = statement.query_map(params![now_ms, device, keep], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Notes that a renewed certificate is in use, and returns those that it made superfluous.
+    pub fn certificate_used(
+        &self,
+        now_ms: i64,
+        device: &str,
+        certificate: &Fingerprint,
+    ) -> Result<Vec<Fingerprint>, StoreError> {
+        let settled = self
+            .0
+            .prepare_cached(
+                "UPDATE certificates SET replaces = NULL WHERE hash = ? AND replaces IS NOT NULL",
+            )?
+            .execute([certificate])?;
+        if settled == 0 {
+            return Ok(Vec::new());
+        }
+        self.revoke_certificates(now_ms, device, Some(certificate))
+    }
+
+    /// Every certificate that may connect, and whose it is.
+    pub fn active_certificates(&self) -> Result<Vec<(Fingerprint, DeviceId)>, StoreError> {
+        let mut statement = self
+            .0
+            .prepare_cached("SELECT hash, device FROM certificates WHERE revoked_ms IS NULL")?;
+        let mut rows = statement.query([])?;
+        let mut certificates = Vec::new();
+        while let Some(row) = rows.next()? {
+            certificates.push((row.get(0)?, device_id(&row.get::<_, String>(1)?)?));
+        }
+        Ok(certificates)
+    }
+
+    /// Whether the certificate was ever recorded, and is not forgotten yet.
+    pub fn has_certificate(&self, certificate: &Fingerprint) -> Result<bool, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM certificates WHERE hash = ?)")?
+            .query_row([certificate], |row| row.get(0))?)
+    }
+
+    /// The device's newest certificate, and when it was issued.
+    pub fn newest_certificate(&self, device: &str) -> Result<Option<(Fingerprint, i64)>, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached(
+                "SELECT hash, issued_ms FROM certificates WHERE device = ? ORDER BY issued_ms DESC, hash DESC LIMIT 1",
+            )?
+            .query_row([device], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?)
+    }
+
+    /// Lets unknown certificates that were issued from `from_ms` to `to_ms` come back until `ends_ms`.
+    pub fn insert_readmission(&self, from_ms: i64, to_ms: i64, ends_ms: i64) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("INSERT INTO readmissions (from_ms, to_ms, ends_ms) VALUES (?, ?, ?)")?
+            .execute([from_ms, to_ms, ends_ms])?;
+        Ok(())
+    }
+
+    /// Whether an unknown certificate that was issued at `issued_ms` may come back.
+    pub fn is_readmitted(&self, now_ms: i64, issued_ms: i64) -> Result<bool, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM readmissions WHERE ?2 BETWEEN from_ms AND to_ms AND ends_ms > ?1)",
+            )?
+            .query_row([now_ms, issued_ms], |row| row.get(0))?)
+    }
+
+    /// Forgets at most `limit` certificates that were revoked or expired before `before_ms`, and returns which. The newest one of each
+    /// device stays: it says that the device is revoked.
+    pub fn prune_certificates(&self, before_ms: i64, limit: u32) -> Result<Vec<Fingerprint>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "DELETE FROM certificates WHERE hash IN ( \
+                 SELECT old.hash FROM certificates AS old WHERE (old.revoked_ms < ?1 OR old.expires_ms < ?1) AND EXISTS ( \
+                     SELECT 1 FROM certificates AS newer WHERE newer.device = old.device \
+                     AND (newer.issued_ms, newer.hash) > (old.issued_ms, old.hash)) LIMIT ?2) RETURNING hash",
+        )?;
+        let rows = statement.query_map(params![before_ms, limit], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    fn certificate(number: u8, expires_ms: i64) -> DeviceCertificate {
+        DeviceCertificate {
+            der: vec![number].into(),
+            fingerprint: [number; 32],
+            serial: number.to_string(),
+            expires_ms,
+        }
+    }
+
+    #[tokio::test]
+    async fn certificates_that_are_over_are_forgotten_and_a_device_stays_revoked() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let job = |tx: &Tx| {
+            tx.insert_device(0, "a", "a", None)?;
+            tx.insert_device(0, "b", "b", None)?;
+            for number in 1..=3 {
+                tx.insert_certificate(number.into(), "a", &certificate(number, i64::MAX), None)?;
+            }
+            tx.revoke_certificates(50, "a", None)?;
+            tx.insert_certificate(0, "b", &certificate(4, 50), None)?;
+            tx.insert_certificate(1, "b", &certificate(5, i64::MAX), None)?;
+            assert!(tx.prune_certificates(50, 100)?.is_empty(), "not yet");
+            assert_eq!(tx.prune_certificates(51, 1)?.len(), 1, "in steps");
+            assert_eq!(tx.prune_certificates(51, 100)?.len(), 2);
+            assert!(tx.prune_certificates(51, 100)?.is_empty(), "the newest stays");
+            assert_eq!(tx.active_certificates()?.len(), 1);
+            let revoked = |id| Ok::<_, StoreError>(tx.device(id)?.map(|device| device.revoked));
+            assert_eq!((revoked("a")?, revoked("b")?), (Some(true), Some(false)));
+            Ok::<_, StoreError>(())
+        };
+        store.write(job).await.unwrap();
+    }
+}

@@ -1,0 +1,55 @@
+//! Pairing tokens.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use homeport_api::{CreatedPairingToken, NewPairingToken, Page, PairingTokenInfo, Problem};
+use http::StatusCode;
+
+use crate::fleet::Fleet;
+use crate::http::{
+    Refusal,
+    guard::Operator,
+    paging::{PageParameters, Wanted},
+};
+
+/// Tokens that were not taken back, newest first
+#[utoipa::path(get, path = "/api/v1/pairing-tokens", tag = "pairing", params(PageParameters), responses((status = 200, body = Page<PairingTokenInfo>)))]
+pub(crate) async fn list(
+    State(fleet): State<Fleet>,
+    Wanted(paging): Wanted<u64>,
+) -> Result<Json<Page<PairingTokenInfo>>, Refusal> {
+    Ok(Json(fleet.tokens(paging).await?))
+}
+
+/// Make a one-time token
+#[utoipa::path(
+    post, path = "/api/v1/pairing-tokens", tag = "pairing", request_body = NewPairingToken,
+    responses(
+        (status = 201, body = CreatedPairingToken),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn create(
+    State(fleet): State<Fleet>,
+    Operator(credential): Operator,
+    Json(new): Json<NewPairingToken>,
+) -> Result<(StatusCode, Json<CreatedPairingToken>), Refusal> {
+    let token = fleet.create_token(credential.user, new).await?;
+    Ok((StatusCode::CREATED, Json(token)))
+}
+
+/// Take a token back
+#[utoipa::path(
+    delete, path = "/api/v1/pairing-tokens/{id}", tag = "pairing", params(("id" = u64, Path)),
+    responses((status = 204), (status = 404, body = Problem, content_type = "application/problem+json"))
+)]
+pub(crate) async fn revoke(
+    State(fleet): State<Fleet>,
+    Operator(credential): Operator,
+    Path(id): Path<u32>,
+) -> Result<StatusCode, Refusal> {
+    fleet.revoke_token(credential.user, id.into()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,94 @@
+//! Pairing tokens.
+
+use homeport_api::{CreatedPairingToken, NewPairingToken, Page, PairingTokenInfo};
+use homeport_protocol::PairingToken;
+
+mod certificate_rows;
+pub(crate) mod certificates;
+mod enrolment;
+pub(crate) mod http;
+pub(crate) mod readmission;
+mod rows;
+
+pub use self::{readmission::readmit, rows::Token};
+use crate::{
+    devices,
+    fleet::{Fleet, FleetError},
+    now_ms, random, sha256,
+    store::Paging,
+};
+
+/// Life of a token when none is asked for, in seconds.
+const DEFAULT_LIFE: u64 = 60 * 60;
+
+/// Longest life of a token, in seconds.
+const MAX_LIFE: u64 = 30 * 24 * 60 * 60;
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// Makes a token. Its secret is in the answer and nowhere else.
+    pub async fn create_token(
+        &self,
+        actor: String,
+        new: NewPairingToken,
+    ) -> Result<CreatedPairingToken, FleetError> {
+        let life = new.ttl_seconds.unwrap_or(DEFAULT_LIFE);
+        if !(1..=MAX_LIFE).contains(&life) {
+            return Err(FleetError::Invalid(format!(
+                "`ttl_seconds` is from 1 to {MAX_LIFE} (30 days)"
+            )));
+        }
+        if let Some(name) = &new.device_name {
+            devices::check_name(name)?;
+        }
+        let token = PairingToken {
+            authority: self.0.addresses.https_authority.clone(),
+            ca_fingerprint: self.0.addresses.ca_fingerprint,
+            secret: random(),
+        };
+        let hash = sha256(&token.secret);
+        let info = self
+            .0
+            .store
+            .write(move |tx| {
+                if let Some(device) = &new.device {
+                    if !tx.has_device(device)? {
+                        return Err(FleetError::no_device(device));
+                    }
+                }
+                let now_ms = now_ms();
+                let expires_ms = now_ms.saturating_add(i64::try_from(life * 1000).unwrap_or(i64::MAX));
+                let info = tx.insert_token(&hash, now_ms, expires_ms, &actor, &new)?;
+                let detail = new.device.unwrap_or_default();
+                tx.audit(now_ms, &actor, "token.create", &info.id.to_string(), &detail)?;
+                Ok(info)
+            })
+            .await?;
+        Ok(CreatedPairingToken {
+            token: token.to_string(),
+            info,
+        })
+    }
+
+    /// Tokens that were not taken back, newest first.
+    pub async fn tokens(&self, paging: Paging<u64>) -> Result<Page<PairingTokenInfo>, FleetError> {
+        Ok(self.0.store.read(move |tx| tx.tokens(&paging)).await?)
+    }
+
+    /// Takes a token back: who uses it is told that it has expired.
+    pub async fn revoke_token(&self, actor: String, id: u64) -> Result<(), FleetError> {
+        self.0
+            .store
+            .write(move |tx| {
+                if !tx.revoke_token(id)? {
+                    return Err(FleetError::NotFound {
+                        what: "pairing token",
+                        id: id.to_string(),
+                    });
+                }
+                Ok(tx.audit(now_ms(), &actor, "token.revoke", &id.to_string(), "")?)
+            })
+            .await
+    }
+}

@@ -1,0 +1,231 @@
+//! Certificates that our authority signed and the database does not know: it is older than they are.
+//!
+//! They are refused. While an administrator lets them (`homeport-server restore --readmit`, or `readmit`), a refused one is looked at, and its device gets in with
+//! its next attempt: what decides is a transaction, as for every other certificate.
+
+use std::{collections::HashSet, sync::Weak};
+
+use homeport_protocol::DeviceId;
+use rustls_pki_types::CertificateDer;
+use tokio::sync::mpsc;
+
+use crate::{
+    audit::UNKNOWN_CERTIFICATE,
+    ca::{DEVICE_BACKDATE, DeviceCertificate, fingerprint},
+    fleet::{Fleet, Inner, effects::Effect},
+    hex, now_ms,
+    store::{Store, StoreError, Tx},
+};
+
+/// Refused certificates that may wait. More are dropped: their devices come again.
+const WAITING: usize = 64;
+
+/// Devices that are told of once while the server runs, and once a day in the audit log. Both are silent about more.
+const NAMED: usize = 10_000;
+
+/// The name in the audit record.
+const ACTOR: &str = "system";
+
+/// How long unknown certificates may come back, in milliseconds. Shorter than revoked ones are remembered: a forgotten one is not unknown.
+pub(crate) const READMISSION: i64 = 30 * DAY;
+
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// Lets certificates back that were issued in the last `days` days and are unknown: the database was replaced by one that is so old.
+pub async fn readmit(store: &Store, days: u16) -> Result<(), StoreError> {
+    store
+        .write(move |tx| {
+            let now_ms = now_ms();
+            tx.insert_readmission(now_ms - i64::from(days) * DAY, now_ms, now_ms + READMISSION)?;
+            tx.audit(
+                now_ms,
+                ACTOR,
+                "certificates.readmit",
+                "",
+                &format!("{days} day(s)"),
+            )
+        })
+        .await
+}
+
+/// Where certificates go that were refused in a handshake.
+#[derive(Debug)]
+pub(crate) struct Refused(mpsc::Sender<CertificateDer<'static>>);
+
+/// The fate of a refused certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// It was revoked, or is active: nothing to do.
+    Known,
+    /// It is active from now on.
+    Readmitted,
+    /// It stays out for good, for this reason.
+    Refused(&'static str),
+    /// It stays out until somebody decides: the device itself may connect.
+    Unknown,
+}
+
+/// A device certificate, and when it was issued.
+struct Shown {
+    device: DeviceId,
+    certificate: DeviceCertificate,
+    issued_ms: i64,
+}
+
+// === impl Refused ===
+
+impl Refused {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<CertificateDer<'static>>) {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        (Self(sender), receiver)
+    }
+
+    /// Never blocks: it is called during handshakes.
+    pub(crate) fn push(&self, certificate: &CertificateDer<'_>) {
+        if let Ok(place) = self.0.try_reserve() {
+            place.send(certificate.clone().into_owned());
+        }
+    }
+}
+
+/// Looks at refused certificates until the fleet is gone.
+pub(crate) async fn follow(inner: Weak<Inner>, mut refused: mpsc::Receiver<CertificateDer<'static>>) {
+    let (mut named, mut unknown) = (HashSet::new(), 0_usize);
+    let noted = noted(&inner).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot tell which devices the audit log names");
+        HashSet::new()
+    });
+    while let Some(certificate) = refused.recv().await {
+        let Some(inner) = inner.upgrade() else { return };
+        let Some(shown) = Shown::read(&certificate) else {
+            continue;
+        };
+        let device = shown.device.clone();
+        let fleet = Fleet(inner);
+        match look_at(&fleet, shown).await {
+            Ok(Verdict::Known) => {}
+            Ok(Verdict::Readmitted) => tracing::info!(%device, "readmitted a certificate"),
+            Ok(Verdict::Refused(reason)) => {
+                if named.len() < NAMED && named.insert(device.clone()) {
+                    tracing::info!(%device, "refused a certificate: {reason}");
+                }
+            }
+            Ok(Verdict::Unknown) => {
+                if named.len() < NAMED && named.insert(device.clone()) {
+                    unknown += 1;
+                    tracing::warn!(
+                        %device,
+                        devices = unknown,
+                        "refused a certificate that the authority signed and the database does not know: pair the device again, or see \
+                         `homeport-server readmit --help`"
+                    );
+                    if !noted.contains(device.as_str()) {
+                        if let Err(error) = note(&fleet, device).await {
+                            tracing::warn!(%error, "cannot note a refused certificate");
+                        }
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%device, %error, "cannot look at a refused certificate"),
+        }
+    }
+}
+
+/// Devices that the audit log names already: a server that starts again and again does not fill it.
+async fn noted(inner: &Weak<Inner>) -> Result<HashSet<String>, StoreError> {
+    let Some(inner) = inner.upgrade() else {
+        return Ok(HashSet::new());
+    };
+    let read = inner
+        .store
+        .read(|tx| tx.audited_since(UNKNOWN_CERTIFICATE, now_ms() - DAY, NAMED));
+    read.await
+}
+
+/// Shows operators that a device is locked out.
+async fn note(fleet: &Fleet, device: DeviceId) -> Result<(), StoreError> {
+    fleet
+        .change(move |tx, _| {
+            tx.audit(
+                now_ms(),
+                ACTOR,
+                UNKNOWN_CERTIFICATE,
+                device.as_str(),
+                "pair it again, or see `homeport-server readmit --help`",
+            )
+        })
+        .await
+}
+
+async fn look_at(fleet: &Fleet, shown: Shown) -> Result<Verdict, StoreError> {
+    let certificate = shown.certificate.fingerprint;
+    // Revoked devices try again and again: that must not cost writes.
+    if fleet
+        .0
+        .store
+        .read(move |tx| tx.has_certificate(&certificate))
+        .await?
+    {
+        return Ok(Verdict::Known);
+    }
+    fleet
+        .change(move |tx, effects| {
+            let now_ms = now_ms();
+            let verdict = judge(tx, now_ms, &shown)?;
+            if verdict == Verdict::Readmitted {
+                let id = shown.device.as_str();
+                let replaces = tx.newest_certificate(id)?.map(|(newest, _)| newest);
+                tx.insert_certificate(shown.issued_ms, id, &shown.certificate, replaces.as_ref())?;
+                tx.audit(now_ms, ACTOR, "device.readmit", id, &shown.certificate.serial)?;
+                let row = tx.device(id)?;
+                effects.push(Effect::Activate(certificate, shown.device));
+                effects.device(row);
+            }
+            Ok(verdict)
+        })
+        .await
+}
+
+fn judge(tx: &Tx, now_ms: i64, shown: &Shown) -> Result<Verdict, StoreError> {
+    let id = shown.device.as_str();
+    if tx.has_certificate(&shown.certificate.fingerprint)? {
+        return Ok(Verdict::Known);
+    }
+    let Some(device) = tx.device(id)? else {
+        return Ok(Verdict::Refused("there is no such device"));
+    };
+    if device.revoked {
+        return Ok(Verdict::Refused("the device is revoked"));
+    }
+    if !tx.is_readmitted(now_ms, shown.issued_ms)? {
+        return Ok(Verdict::Unknown);
+    }
+    let newest = tx.newest_certificate(id)?;
+    // Certificates know whole seconds only.
+    if newest.is_some_and(|(_, issued_ms)| issued_ms / 1000 > shown.issued_ms / 1000) {
+        return Ok(Verdict::Refused("the device has a newer one"));
+    }
+    Ok(Verdict::Readmitted)
+}
+
+// === impl Shown ===
+
+impl Shown {
+    /// Reads a certificate that [`crate::ca::Authority::issue_device`] made.
+    fn read(der: &CertificateDer<'static>) -> Option<Self> {
+        let (_, parsed) = x509_parser::parse_x509_certificate(der).ok()?;
+        let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
+        let validity = parsed.validity();
+        let backdate = i64::try_from(DEVICE_BACKDATE.as_secs()).ok()?;
+        Some(Self {
+            device: name.parse().ok()?,
+            issued_ms: (validity.not_before.timestamp() + backdate) * 1000,
+            certificate: DeviceCertificate {
+                fingerprint: fingerprint(der),
+                serial: hex(parsed.raw_serial()),
+                expires_ms: validity.not_after.timestamp() * 1000,
+                der: der.clone(),
+            },
+        })
+    }
+}

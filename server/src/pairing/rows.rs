@@ -1,0 +1,119 @@
+//! Pairing tokens.
+
+use homeport_api::{NewPairingToken, Page, PairingTokenInfo};
+use rusqlite::{OptionalExtension as _, Row, params};
+
+use crate::store::{Paging, StoreError, Tx};
+
+/// A token as it is checked.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// What people see of it.
+    pub info: PairingTokenInfo,
+    /// The device that is paired again with it.
+    pub device: Option<String>,
+    /// Whether it was taken back.
+    pub revoked: bool,
+    /// SHA-256 of the public key that was certified for it.
+    pub used_key: Option<[u8; 32]>,
+}
+
+const COLUMNS: &str =
+    "id, created_ms, created_by, expires_ms, device_name, used_by, device, revoked, used_key";
+
+// === impl Tx ===
+
+impl Tx {
+    /// Adds a token; `hash` is that of its secret.
+    pub fn insert_token(
+        &self,
+        hash: &[u8; 32],
+        now_ms: i64,
+        expires_ms: i64,
+        created_by: &str,
+        new: &NewPairingToken,
+    ) -> Result<PairingTokenInfo, StoreError> {
+        let mut statement = self.0.prepare_cached(&format!(
+            "INSERT INTO pairing_tokens (hash, created_ms, created_by, expires_ms, device_name, device) \
+             VALUES (?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}"
+        ))?;
+        let values = params![hash, now_ms, created_by, expires_ms, new.device_name, new.device];
+        Ok(statement.query_row(values, token)?.info)
+    }
+
+    /// The token whose secret has this hash.
+    pub fn token(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {
+        let mut statement = self
+            .0
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM pairing_tokens WHERE hash = ?"))?;
+        Ok(statement.query_row([hash], token).optional()?)
+    }
+
+    /// Those that were not taken back, newest first.
+    pub fn tokens(&self, paging: &Paging<u64>) -> Result<Page<PairingTokenInfo>, StoreError> {
+        let mut statement = self.0.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM pairing_tokens WHERE revoked = 0 AND id < ?1 ORDER BY id DESC LIMIT ?2"
+        ))?;
+        let after = paging.below();
+        let rows = statement.query_map([after, paging.rows()], |row| Ok(token(row)?.info))?;
+        let rows = rows.collect::<Result<_, _>>()?;
+        Ok(paging.page(rows, |token: &PairingTokenInfo| token.id)?)
+    }
+
+    /// Notes who used a token, and with which key.
+    pub fn use_token(&self, id: u64, device: &str, key: &[u8; 32]) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("UPDATE pairing_tokens SET used_by = ?, used_key = ? WHERE id = ?")?
+            .execute(params![device, key, id])?;
+        Ok(())
+    }
+
+    /// Takes a token back; whether there was one.
+    pub fn revoke_token(&self, id: u64) -> Result<bool, StoreError> {
+        let revoked = self
+            .0
+            .prepare_cached("UPDATE pairing_tokens SET revoked = 1 WHERE id = ? AND revoked = 0")?
+            .execute([id])?;
+        Ok(revoked == 1)
+    }
+
+    /// Takes back the unused tokens that were made to pair this device again.
+    pub fn revoke_tokens_for(&self, device: &str) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("UPDATE pairing_tokens SET revoked = 1 WHERE device = ? AND used_by IS NULL")?
+            .execute([device])?;
+        Ok(())
+    }
+
+    /// Ends that the tokens which this device used give its keys another certificate.
+    pub fn forget_token_keys(&self, device: &str) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("UPDATE pairing_tokens SET used_key = NULL WHERE used_by = ?")?
+            .execute([device])?;
+        Ok(())
+    }
+
+    /// Forgets tokens that expired before `before_ms`.
+    pub fn prune_tokens(&self, before_ms: i64) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("DELETE FROM pairing_tokens WHERE expires_ms < ?")?
+            .execute([before_ms])?;
+        Ok(())
+    }
+}
+
+fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
+    Ok(Token {
+        info: PairingTokenInfo {
+            id: row.get(0)?,
+            created_ms: row.get(1)?,
+            created_by: row.get(2)?,
+            expires_ms: row.get(3)?,
+            device_name: row.get(4)?,
+            used_by: row.get(5)?,
+        },
+        device: row.get(6)?,
+        revoked: row.get(7)?,
+        used_key: row.get(8)?,
+    })
+}

@@ -1,0 +1,89 @@
+//! Logging in and out.
+
+use axum::{
+    Extension, Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use homeport_api::{Login, PasswordChange, Problem, Session, User};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+
+use crate::{
+    fleet::Fleet,
+    http::{
+        COOKIE, Refusal,
+        guard::{self, Operator},
+    },
+    https::Peer,
+    now_ms,
+};
+
+/// Log in
+#[utoipa::path(
+    post, path = "/api/v1/session", tag = "session", security(()), request_body = Login,
+    responses(
+        (status = 200, body = Session),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn log_in(
+    State(fleet): State<Fleet>,
+    Extension(peer): Extension<Peer>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    Json(login): Json<Login>,
+) -> Result<Response, Refusal> {
+    guard::check_origin(&method, &uri, &headers)?;
+    let session = fleet
+        .log_in(peer.address.ip(), login.user, login.password)
+        .await?;
+    let seconds = (session.expires_ms - now_ms()) / 1000;
+    let cookie = set_cookie(&session.token, seconds);
+    Ok(([(header::SET_COOKIE, cookie)], Json(session)).into_response())
+}
+
+/// Who is logged in
+#[utoipa::path(get, path = "/api/v1/session", tag = "session", responses((status = 200, body = User)))]
+pub(crate) async fn who(Operator(credential): Operator) -> Json<User> {
+    Json(User {
+        name: credential.user,
+    })
+}
+
+/// Log out
+#[utoipa::path(delete, path = "/api/v1/session", tag = "session", responses((status = 204)))]
+pub(crate) async fn log_out(
+    State(fleet): State<Fleet>,
+    Operator(credential): Operator,
+) -> Result<Response, Refusal> {
+    fleet.log_out(credential).await?;
+    let headers = [(header::SET_COOKIE, set_cookie("", 0))];
+    Ok((StatusCode::NO_CONTENT, headers).into_response())
+}
+
+/// Change one's own password
+#[utoipa::path(
+    put, path = "/api/v1/session/password", tag = "session", request_body = PasswordChange,
+    responses((status = 204), (status = 401, body = Problem, content_type = "application/problem+json"))
+)]
+pub(crate) async fn change_password(
+    State(fleet): State<Fleet>,
+    Extension(peer): Extension<Peer>,
+    Operator(credential): Operator,
+    Json(change): Json<PasswordChange>,
+) -> Result<StatusCode, Refusal> {
+    fleet
+        .change_password(peer.address.ip(), credential, change.current, change.new)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn set_cookie(token: &str, seconds: i64) -> HeaderValue {
+    let cookie = format!("{COOKIE}={token}; Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=Strict");
+    // A token is base64url.
+    let mut cookie = HeaderValue::from_str(&cookie).unwrap_or(HeaderValue::from_static(""));
+    cookie.set_sensitive(true);
+    cookie
+}

@@ -1,0 +1,457 @@
+//! Telemetry: one row for a series, one small row for a sample.
+
+use homeport_api::{Point, Series};
+use homeport_protocol::limits::MAX_SERIES;
+use rusqlite::{OptionalExtension as _, params};
+
+use crate::store::{StoreError, Tx};
+
+/// The series in which the server counts the samples of a device that it did not take. It is not one of [`MAX_SERIES`].
+const DROPPED: &str = "server.dropped";
+
+/// Largest value of a sample, and with a minus sign the least. The sum of a hundred million of them is still a number.
+pub const MAX_VALUE: f64 = 1e300;
+
+/// Silence after which a series may give its place to a new one, in milliseconds.
+const SILENCE: i64 = 24 * 60 * 60 * 1000;
+
+/// Series that one message may replace. Each leaves a row to be pruned.
+const REPLACED_AT_ONCE: usize = 16;
+
+/// Samples that one pruning step removes.
+const PRUNED_AT_ONCE: u32 = 5_000;
+
+/// Series that one pruning step looks at.
+const LOOKED_AT_ONCE: u32 = 500;
+
+/// A number at a time.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// Name of its series.
+    pub name: String,
+    /// SenML unit.
+    pub unit: String,
+    /// When.
+    pub at_ms: i64,
+    /// Value.
+    pub value: f64,
+}
+
+/// What part of a device's telemetry is asked for.
+#[derive(Debug, Clone)]
+pub struct Range {
+    /// One series, or all.
+    pub name: Option<String>,
+    /// From then on.
+    pub from_ms: i64,
+    /// Until before then.
+    pub to_ms: i64,
+    /// Most points in a series.
+    pub points: u32,
+}
+
+// === impl Tx ===
+
+impl Tx {
+    /// Bytes of the database's file that hold nothing and are used before the file grows.
+    pub fn reusable_bytes(&self) -> Result<u64, StoreError> {
+        let pragma = |name| self.0.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
+        Ok(pragma("freelist_count")? * pragma("page_size")?)
+    }
+
+    /// Writes something that changes nothing, to find out whether writing works.
+    pub fn probe(&self) -> Result<(), StoreError> {
+        let version: i64 = self
+            .0
+            .pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok(self.0.pragma_update(None, "user_version", version)?)
+    }
+
+    /// Stores samples; how many were dropped because the device has too many series. They and those that were `refused`
+    /// before are counted in a series of the device.
+    pub fn insert_samples(
+        &self,
+        now_ms: i64,
+        device: &str,
+        samples: &[Sample],
+        refused: usize,
+    ) -> Result<usize, StoreError> {
+        let mut silent = None;
+        let mut insert = self
+            .0
+            .prepare_cached("INSERT OR REPLACE INTO samples (series, at_ms, value) VALUES (?, ?, ?)")?;
+        let mut dropped = 0;
+        for sample in samples {
+            match self.series(now_ms, device, sample, &mut silent)? {
+                Some(series) => {
+                    insert.execute(params![series, sample.at_ms, sample.value])?;
+                }
+                None => dropped += 1,
+            }
+        }
+        if dropped + refused > 0 {
+            self.count_dropped(now_ms, device, dropped + refused)?;
+        }
+        Ok(dropped)
+    }
+
+    /// Samples of a device, averaged down to at most [`Range::points`] for each series.
+    pub fn samples(&self, device: &str, range: &Range) -> Result<Vec<Series>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT id, name, unit FROM series WHERE device = ?1 AND (?2 IS NULL OR name = ?2) ORDER BY name",
+        )?;
+        let mut rows = statement.query(params![device, range.name])?;
+        let mut series = Vec::new();
+        while let Some(row) = rows.next()? {
+            let points = self.points(row.get(0)?, range)?;
+            series.push(Series {
+                name: row.get(1)?,
+                unit: row.get(2)?,
+                points,
+            });
+        }
+        Ok(series)
+    }
+
+    /// Removes some of what is older than `before_ms` or has lost its device, in series after `after`. Where to go on; `None` at the end.
+    pub fn prune_samples(&self, after: i64, before_ms: i64) -> Result<Option<i64>, StoreError> {
+        let mut statement = self
+            .0
+            .prepare_cached("SELECT id, device IS NULL FROM series WHERE id > ? ORDER BY id LIMIT ?")?;
+        let series: Vec<(i64, bool)> = statement
+            .query_map(params![after, LOOKED_AT_ONCE], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        let mut delete = self.0.prepare_cached(
+            "DELETE FROM samples WHERE series = ?1 AND at_ms IN \
+             (SELECT at_ms FROM samples WHERE series = ?1 AND at_ms < ?2 ORDER BY at_ms LIMIT ?3)",
+        )?;
+        let mut left = PRUNED_AT_ONCE;
+        let mut done = None;
+        for (id, orphaned) in series {
+            let before_ms = if orphaned { i64::MAX } else { before_ms };
+            let deleted = delete.execute(params![id, before_ms, left])?;
+            left = left.saturating_sub(u32::try_from(deleted).unwrap_or(u32::MAX));
+            if left == 0 {
+                // There may be more of this one.
+                return Ok(Some(id - 1));
+            }
+            // What has no samples has no use of its place either.
+            self.0
+                .prepare_cached(
+                    "DELETE FROM series WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM samples WHERE series = ?1)",
+                )?
+                .execute([id])?;
+            done = Some(id);
+        }
+        Ok(done)
+    }
+
+    /// The series of `sample`, made if there is room, or a series can be found that has been silent: `silent` holds those
+    /// that this message may replace, once they were looked for.
+    fn series(
+        &self,
+        now_ms: i64,
+        device: &str,
+        sample: &Sample,
+        silent: &mut Option<Vec<i64>>,
+    ) -> Result<Option<i64>, StoreError> {
+        let known: Option<(i64, String)> = self
+            .0
+            .prepare_cached("SELECT id, unit FROM series WHERE device = ? AND name = ?")?
+            .query_row([device, &sample.name], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        if let Some((id, unit)) = known {
+            if unit != sample.unit {
+                self.0
+                    .prepare_cached("UPDATE series SET unit = ? WHERE id = ?")?
+                    .execute(params![sample.unit, id])?;
+            }
+            return Ok(Some(id));
+        }
+        let count: usize = self
+            .0
+            .prepare_cached("SELECT count(*) FROM series WHERE device = ? AND name <> ?")?
+            .query_row([device, DROPPED], |row| row.get(0))?;
+        if count >= MAX_SERIES {
+            let silent = match silent {
+                Some(silent) => silent,
+                None => silent.insert(self.silent_series(now_ms, device)?),
+            };
+            let Some(id) = silent.pop() else {
+                return Ok(None);
+            };
+            // Its samples may be many: it loses its device, and goes in small steps.
+            self.0
+                .prepare_cached("UPDATE series SET device = NULL WHERE id = ?")?
+                .execute([id])?;
+        }
+        Ok(Some(self.insert_series(device, &sample.name, &sample.unit)?))
+    }
+
+    fn insert_series(&self, device: &str, name: &str, unit: &str) -> Result<i64, StoreError> {
+        self.0
+            .prepare_cached("INSERT INTO series (device, name, unit) VALUES (?, ?, ?)")?
+            .execute([device, name, unit])?;
+        Ok(self.0.last_insert_rowid())
+    }
+
+    /// Series of a device that have been silent for [`SILENCE`], the longest silent one last. At most
+    /// [`REPLACED_AT_ONCE`].
+    fn silent_series(&self, now_ms: i64, device: &str) -> Result<Vec<i64>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT id, coalesce((SELECT max(at_ms) FROM samples WHERE series = id), 0) AS last FROM series \
+             WHERE device = ?1 AND name <> ?2 ORDER BY last",
+        )?;
+        let rows = statement.query_map([device, DROPPED], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut silent = Vec::new();
+        for row in rows.take(REPLACED_AT_ONCE) {
+            let (id, last): (i64, i64) = row?;
+            if last < now_ms.saturating_sub(SILENCE) {
+                silent.push(id);
+            }
+        }
+        silent.reverse();
+        Ok(silent)
+    }
+
+    /// Adds to the number of samples of a device that were not taken. Its series has a place of its own.
+    fn count_dropped(&self, now_ms: i64, device: &str, dropped: usize) -> Result<(), StoreError> {
+        let known: Option<i64> = self
+            .0
+            .prepare_cached("SELECT id FROM series WHERE device = ? AND name = ?")?
+            .query_row([device, DROPPED], |row| row.get(0))
+            .optional()?;
+        let series = match known {
+            Some(series) => series,
+            None => self.insert_series(device, DROPPED, "")?,
+        };
+        self.0
+            .prepare_cached(
+                "INSERT OR REPLACE INTO samples (series, at_ms, value) SELECT ?1, ?2, ?3 + coalesce( \
+                 (SELECT value FROM samples WHERE series = ?1 ORDER BY at_ms DESC LIMIT 1), 0)",
+            )?
+            .execute(params![
+                series,
+                now_ms,
+                u32::try_from(dropped).unwrap_or(u32::MAX)
+            ])?;
+        Ok(())
+    }
+
+    fn points(&self, series: i64, range: &Range) -> Result<Vec<Point>, StoreError> {
+        let span = range.to_ms.saturating_sub(range.from_ms).max(1);
+        let bucket = (span / i64::from(range.points.max(1))).max(1);
+        // Buckets start at multiples of their width, so that a graph does not flicker as its range moves on.
+        let mut statement = self.0.prepare_cached(
+            "SELECT CAST(avg(at_ms) AS INTEGER), avg(CASE WHEN value > ?6 THEN ?6 WHEN value < -?6 THEN -?6 ELSE value END) FROM samples \
+             WHERE series = ?1 AND at_ms >= ?2 AND at_ms < ?3 GROUP BY at_ms / ?4 ORDER BY 1 LIMIT ?5",
+        )?;
+        let values = params![
+            series,
+            range.from_ms,
+            range.to_ms,
+            bucket,
+            range.points.saturating_add(2),
+            // The sum of what was stored before larger ones were refused must not leave what a number can be.
+            MAX_VALUE
+        ];
+        let rows = statement.query_map(values, |row| {
+            Ok(Point {
+                at_ms: row.get(0)?,
+                value: row.get(1)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    fn sample(name: &str, at_ms: i64, value: f64) -> Sample {
+        Sample {
+            name: name.to_owned(),
+            unit: String::new(),
+            at_ms,
+            value,
+        }
+    }
+
+    async fn with_samples(store: &Store, device: &'static str, count: i64) {
+        let samples: Vec<_> = (0..count)
+            .map(|at_ms| sample("n", at_ms, f64::from(i32::try_from(at_ms).unwrap())))
+            .collect();
+        store
+            .write(move |tx| {
+                tx.insert_device(0, device, device, None)?;
+                tx.insert_samples(0, device, &samples, 0)
+            })
+            .await
+            .unwrap();
+    }
+
+    async fn points(store: &Store, device: &'static str, points: u32) -> Vec<Point> {
+        let range = Range {
+            name: None,
+            from_ms: 0,
+            to_ms: 1_000_000,
+            points,
+        };
+        let series = store.read(move |tx| tx.samples(device, &range)).await.unwrap();
+        series.into_iter().flat_map(|series| series.points).collect()
+    }
+
+    #[tokio::test]
+    async fn old_samples_go_in_steps() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        with_samples(&store, "a", 12_000).await;
+        with_samples(&store, "b", 10).await;
+        store.write(|tx| tx.delete_device("b")).await.unwrap();
+        let (mut steps, mut after) = (0, 0);
+        while let Some(next) = store
+            .write(move |tx| tx.prune_samples(after, 11_000))
+            .await
+            .unwrap()
+        {
+            (steps, after) = (steps + 1, next);
+        }
+        assert_eq!(steps, 3);
+        assert_eq!(points(&store, "a", 1_000_000).await.len(), 1_000);
+        let left: i64 = store
+            .read(|tx| {
+                Ok::<_, StoreError>(tx.0.query_row("SELECT count(*) FROM samples", [], |row| row.get(0))?)
+            })
+            .await
+            .unwrap();
+        assert_eq!(left, 1_000);
+    }
+
+    #[tokio::test]
+    async fn many_samples_are_averaged() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        with_samples(&store, "a", 1_000).await;
+        let points = points(&store, "a", 10_000).await;
+        assert_eq!(points.len(), 10);
+        assert!((points[0].value - 49.5).abs() < 1e-9);
+        assert_eq!(points[9].at_ms, 949);
+    }
+
+    #[tokio::test]
+    async fn values_that_no_sum_can_hold_are_readable() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let stored: Vec<_> = (0..10).map(|at_ms| sample("n", at_ms, f64::MAX)).collect();
+        store
+            .write(move |tx| {
+                tx.insert_device(0, "a", "a", None)?;
+                tx.insert_samples(0, "a", &stored, 0)
+            })
+            .await
+            .unwrap();
+        let points = points(&store, "a", 1).await;
+        assert_eq!(points.len(), 1);
+        assert!(points[0].value.is_finite(), "{}", points[0].value);
+    }
+
+    const DAY: i64 = SILENCE;
+
+    async fn insert(
+        store: &Store,
+        now_ms: i64,
+        names: impl Iterator<Item = String> + Send,
+        refused: usize,
+    ) -> usize {
+        let samples: Vec<_> = names.map(|name| sample(&name, now_ms, 1.0)).collect();
+        store
+            .write(move |tx| tx.insert_samples(now_ms, "a", &samples, refused))
+            .await
+            .unwrap()
+    }
+
+    async fn series_of(store: &Store) -> Vec<Series> {
+        let range = Range {
+            name: None,
+            from_ms: 0,
+            to_ms: 100 * DAY,
+            points: u32::MAX,
+        };
+        store.read(move |tx| tx.samples("a", &range)).await.unwrap()
+    }
+
+    fn veths(numbers: std::ops::Range<usize>) -> impl Iterator<Item = String> + Send {
+        numbers.map(|number| format!("network.veth{number:07}.rx"))
+    }
+
+    #[tokio::test]
+    async fn series_of_a_device_are_limited_and_what_is_dropped_is_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store
+            .write(|tx| tx.insert_device(0, "a", "a", None))
+            .await
+            .unwrap();
+        assert_eq!(insert(&store, DAY, veths(0..MAX_SERIES + 3), 0).await, 3);
+        assert_eq!(insert(&store, DAY + 1000, veths(0..MAX_SERIES + 3), 4).await, 3);
+        // All of it is there that fits, and one series more that says what does not.
+        let series = series_of(&store).await;
+        assert_eq!(series.len(), MAX_SERIES + 1);
+        let dropped = series.iter().find(|series| series.name == DROPPED).unwrap();
+        let counts: Vec<_> = dropped.points.iter().map(|point| point.value).collect();
+        assert_eq!(counts, [3.0, 10.0]);
+    }
+
+    #[tokio::test]
+    async fn a_series_that_is_silent_gives_its_place_to_a_new_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store
+            .write(|tx| tx.insert_device(0, "a", "a", None))
+            .await
+            .unwrap();
+        let wwan = || std::iter::once("network.wwan0.rx".to_owned());
+        insert(&store, DAY, veths(0..MAX_SERIES), 0).await;
+        // All but the first two go on.
+        insert(&store, DAY + 10, veths(2..MAX_SERIES), 0).await;
+        assert_eq!(insert(&store, 2 * DAY, wwan(), 0).await, 1);
+        assert_eq!(insert(&store, 2 * DAY + 5, wwan(), 0).await, 0);
+        let names: Vec<_> = series_of(&store)
+            .await
+            .into_iter()
+            .map(|series| series.name)
+            .collect();
+        assert!(names.contains(&"network.wwan0.rx".to_owned()));
+        assert!(
+            !names.contains(&"network.veth0000000.rx".to_owned()),
+            "the longest silent"
+        );
+        assert!(names.contains(&"network.veth0000001.rx".to_owned()));
+        // One message replaces few, whatever it holds.
+        let many = (0..100).map(|number| format!("new{number}"));
+        assert_eq!(insert(&store, 9 * DAY, many, 0).await, 100 - REPLACED_AT_ONCE);
+    }
+
+    #[tokio::test]
+    async fn a_series_without_samples_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store
+            .write(|tx| tx.insert_device(0, "a", "a", None))
+            .await
+            .unwrap();
+        insert(&store, 5, veths(0..2), 0).await;
+        insert(&store, 9, veths(1..3), 0).await;
+        store.write(|tx| tx.prune_samples(0, 9)).await.unwrap();
+        let names: Vec<_> = series_of(&store)
+            .await
+            .into_iter()
+            .map(|series| series.name)
+            .collect();
+        assert_eq!(names, veths(1..3).collect::<Vec<_>>());
+    }
+}
