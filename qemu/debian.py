@@ -104,7 +104,7 @@ def _file_name(url: str) -> str:
     name = urllib.parse.unquote(url.rsplit("/", 1)[-1])
     package = re.fullmatch(r"([^_]+)_([^_]+)_([^_]+)\.deb", name)
     if package is None:
-        return url.split("/dists/")[-1]
+        return url.rsplit("/dists/", maxsplit=1)[-1]
     return f"package {package[1]} {package[2]} ({package[3]})"
 
 

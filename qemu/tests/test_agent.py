@@ -9,10 +9,11 @@ from unittest import mock
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import agent  # noqa: E402
 import board  # noqa: E402
 import toolbox  # noqa: E402
 from steps import BuildError  # noqa: E402
+
+import agent  # noqa: E402
 
 
 class Builds(unittest.TestCase):

@@ -8,6 +8,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import toolbox  # noqa: E402
+from process import ProgramError  # noqa: E402
 
 _EDITENV = Path(__file__).resolve().parent.parent / "bootloaders/grub/image/usr/lib/homeport/grub/grub-editenv"
 
@@ -35,7 +36,7 @@ class Environment(unittest.TestCase):
     def test_nothing_is_written_when_the_environment_is_lost(self) -> None:
         self.editenv("set", "ORDER=A B")
         self.file.write_bytes(b"")
-        with self.assertRaises(Exception):
+        with self.assertRaises(ProgramError):
             self.editenv("set", "ORDER=B A")
         self.assertIn(b"ORDER=A B", self.copy.read_bytes())
 

@@ -68,7 +68,8 @@ def findings(agent: Path) -> list[str]:
             environment = os.environ | {"AGENT": str(agent), "DIST": str(DIST)}
             search = f"{_busybox(Path(work))}:" if name == "busybox" else ""
             environment["FIRST_PROGRAMS"] = search
-            command = [REPOSITORY / "qemu/toolbox", "unshare", "--mount", "--propagation=unchanged", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", _SCENARIO, "sh", work]
+            apart = ["unshare", "--mount", "--propagation=unchanged", "--pid", "--fork", "--mount-proc", "--kill-child"]
+            command = [REPOSITORY / "qemu/toolbox", *apart, "sh", "-c", _SCENARIO, "sh", work]
             result = subprocess.run(command, env=environment, text=True, stdin=subprocess.DEVNULL,
                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)  # fmt: skip
             if result.returncode:

@@ -218,8 +218,9 @@ exec /usr/bin/arm-linux-gnueabihf-{name} "$@" """)
         self._own(tools)
 
     def _run(self, folder: Path, *command: str, may_warn: bool = False) -> str:
+        programs = f"{folder}/tools:{self.trees['OE_CORE']}/scripts:{self.trees['BITBAKE']}/bin"
         environment = {
-            "PATH": f"{folder}/tools:{self.trees['OE_CORE']}/scripts:{self.trees['BITBAKE']}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
             "HOME": str(self.work), "LANG": "en_US.UTF-8", "LC_ALL": "en_US.UTF-8", "BUILDDIR": str(folder),
             "BBPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1",
             # The trees belong to somebody else than the user who reads them.
