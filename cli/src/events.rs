@@ -6,7 +6,7 @@ use homeport_api::Event;
 
 use crate::{
     client::Client,
-    deployment::whom,
+    deployment::questions::whom,
     error::Result,
     human,
     output::{Line, Output, Tone},

@@ -26,8 +26,6 @@ mod telemetry;
 mod token;
 mod trust;
 mod update;
-mod watch;
-mod watch_view;
 
 use std::{
     env,

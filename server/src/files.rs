@@ -9,6 +9,12 @@ use std::{
 
 use tempfile::NamedTempFile;
 
+/// The server's certificate and key.
+pub(crate) const SERVER_IDENTITY: &str = "server.pem";
+
+/// Where the running server listens.
+pub(crate) const LISTENING: &str = "listening.json";
+
 /// Makes a directory that only its owner can look into.
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     if path.is_dir() {

@@ -14,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
+pub mod api;
 mod audit;
 pub mod backup;
 pub mod bundles;

@@ -6,9 +6,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use homeport_server::{
+    api,
     backup::{self, Options},
     config::Settings,
-    http, log, pairing, people, server,
+    log, pairing, people, server,
     store::Store,
 };
 use nix::sys::stat::{Mode, umask};
@@ -94,7 +95,7 @@ fn main() -> ExitCode {
     let done = match command.action {
         None => serve(command.settings),
         Some(Action::Openapi) => {
-            println!("{}", http::openapi_json());
+            println!("{}", api::openapi_json());
             Ok(())
         }
         Some(Action::ResetPassword(reset)) => reset_password(*reset),

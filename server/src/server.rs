@@ -14,6 +14,7 @@ use tokio::{net::TcpListener, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    api,
     backup::{self, BackupError},
     bundles::Bundles,
     ca::{Authority, CaError},
@@ -21,7 +22,7 @@ use crate::{
     disk::Disk,
     est, files,
     fleet::{Addresses, Fleet, FleetError},
-    http::{self, App},
+    http::App,
     https,
     limits::{self, Limits},
     mqtt::{self, Registry},
@@ -45,9 +46,6 @@ const STRANGERS_MEMORY: i64 = 90 * DAY;
 const FORGOTTEN_AT_ONCE: u32 = 1000;
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
-
-pub(crate) const SERVER_IDENTITY: &str = "server.pem";
-pub(crate) const LISTENING: &str = "listening.json";
 
 /// Why the server cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +110,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
         Some((certificate, key)) => Authority::load(certificate, key)?,
         None => Authority::open(&data_dir)?,
     });
-    let identity = data_dir.join(SERVER_IDENTITY);
+    let identity = data_dir.join(files::SERVER_IDENTITY);
     let certificate = ServerCertificate::open(identity, Arc::clone(&authority), config.host_names.clone())?;
     let certificate = Arc::new(certificate);
 
@@ -139,14 +137,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
         fleet: fleet.clone(),
         shutdown: shutdown.clone(),
     };
-    let router = http::router(app).merge(est::router(authority, fleet.clone()));
+    let router = api::router(app).merge(est::router(authority, fleet.clone()));
 
     let listening = Listening {
         event: "listening",
         https,
         mqtt,
     };
-    announce(&listening, &data_dir.join(LISTENING))?;
+    announce(&listening, &data_dir.join(files::LISTENING))?;
     let tasks = TaskTracker::new();
     tasks.spawn(https::serve(
         https_listener,

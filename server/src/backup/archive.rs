@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tar::{Archive, Builder, EntryType, Header};
 
 use super::{BackupError, file_error};
-use crate::{bundles, ca, hex, people, server, store};
+use crate::{bundles, ca, files, hex, people, store};
 
 /// The format that is written, and the highest that is read.
 const FORMAT: u32 = 1;
@@ -230,7 +230,7 @@ fn is_ours(name: &str) -> bool {
         store::DATABASE,
         ca::CERTIFICATE_FILE,
         ca::KEY_FILE,
-        server::SERVER_IDENTITY,
+        files::SERVER_IDENTITY,
         people::FIRST_ADMIN_PASSWORD,
     ]
     .contains(&name)

@@ -21,7 +21,6 @@ pub use self::{
 use crate::{
     bundles::{self, Bundles},
     ca, files, now_ms, people,
-    server::SERVER_IDENTITY,
     store::{self, StoreError, Tx, offline},
 };
 
@@ -144,7 +143,7 @@ pub fn back_up(
     };
     add(ca::CERTIFICATE_FILE, &certificate)?;
     add(ca::KEY_FILE, &key)?;
-    for name in [SERVER_IDENTITY, people::FIRST_ADMIN_PASSWORD] {
+    for name in [files::SERVER_IDENTITY, people::FIRST_ADMIN_PASSWORD] {
         let path = data_dir.join(name);
         if path.exists() {
             add(name, &path)?;

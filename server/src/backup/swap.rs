@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{BackupError, file_error};
-use crate::{bundles, ca, files, now_ms, people, server, store};
+use crate::{bundles, ca, files, now_ms, people, store};
 
 /// How the names of a restore's own directories begin.
 pub(super) const PREFIX: &str = ".restore-";
@@ -96,8 +96,8 @@ fn move_out(data_dir: &Path, old: &Path) -> io::Result<()> {
         store::DATABASE,
         ca::CERTIFICATE_FILE,
         ca::KEY_FILE,
-        server::SERVER_IDENTITY,
-        server::LISTENING,
+        files::SERVER_IDENTITY,
+        files::LISTENING,
         people::FIRST_ADMIN_PASSWORD,
     ];
     for name in names.into_iter().chain(journals.iter().map(String::as_str)) {
@@ -160,7 +160,7 @@ mod tests {
         store::DATABASE,
         ca::CERTIFICATE_FILE,
         ca::KEY_FILE,
-        server::SERVER_IDENTITY,
+        files::SERVER_IDENTITY,
     ];
 
     /// A data directory with an old state, and what is to replace it.

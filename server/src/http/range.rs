@@ -4,7 +4,7 @@ use http::{HeaderMap, header};
 
 /// What of a file is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Selected {
+pub(crate) enum Selected {
     /// All of it.
     Whole,
     /// From the first to the last byte, both included.
@@ -15,7 +15,7 @@ pub(super) enum Selected {
 
 /// The part of a file of `size` bytes with this `etag` that a request asks for. Several ranges at a time are not supported: then the whole
 /// file is the answer, as the RFC allows.
-pub(super) fn select(headers: &HeaderMap, etag: &str, size: u64) -> Selected {
+pub(crate) fn select(headers: &HeaderMap, etag: &str, size: u64) -> Selected {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     // A range of another file than the one that the client began with is of no use to it.
     if headers.contains_key(header::IF_RANGE) && text(header::IF_RANGE) != Some(etag) {

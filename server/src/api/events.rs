@@ -12,9 +12,9 @@ use http::StatusCode;
 use tokio::time::{self, Interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{App, Refusal, guard::Operator};
 use crate::{
     fleet::{Fleet, Watcher},
+    http::{App, Refusal, guard::Operator},
     limits::STREAMS_BY_PERSON,
     people::Credential,
 };

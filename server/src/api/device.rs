@@ -19,11 +19,16 @@ use tokio::{
 };
 use tokio_util::io::ReaderStream;
 
-use super::{
-    App, Refusal,
-    range::{self, Selected},
+use crate::{
+    bundles::is_id,
+    est::Enrolment as _,
+    fleet::Fleet,
+    http::{
+        App, Refusal,
+        range::{self, Selected},
+    },
+    https::Peer,
 };
-use crate::{bundles::is_id, est::Enrolment as _, fleet::Fleet, https::Peer};
 
 /// Bytes of a file that are read at once.
 const PIECE: usize = 64 * 1024;

@@ -6,9 +6,9 @@ use homeport_api::{Deployment, DeviceProgress, StateChange};
 use homeport_protocol::DeploymentState;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::questions::{history, whom};
 use crate::{
     client::Client,
-    deployment::{history, whom},
     error::Result,
     human,
     output::{Line, Output, Tone},

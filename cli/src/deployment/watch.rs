@@ -10,15 +10,14 @@ use std::{
 use homeport_api::{DeviceProgress, Event};
 use homeport_protocol::DeploymentState;
 
+use super::{questions, view::View};
 use crate::{
     client::Client,
-    deployment,
     error::{Error, Result},
     events::{self, Signal},
     human,
     output::Output,
     update,
-    watch_view::View,
 };
 
 /// How long without an event until the server is asked. Events are the fast way, this is the sure one.
@@ -35,8 +34,8 @@ struct Progress {
 /// Follows deployment `id` and ends well only when every device is verified.
 pub(crate) fn run(client: &Client, id: u64, timeout: Option<Duration>, output: Output) -> Result<()> {
     let started = Instant::now();
-    let deployment = deployment::fetch(client, id)?;
-    let devices = deployment::devices(client, id)?;
+    let deployment = questions::fetch(client, id)?;
+    let devices = questions::devices(client, id)?;
     let mut view = View::new(client, &deployment, &devices, output);
     let mut progress = Progress::default();
     let mut finished = progress.take_all(deployment.finished, devices, &mut view)?;
@@ -101,8 +100,8 @@ pub(crate) fn run(client: &Client, id: u64, timeout: Option<Duration>, output: O
 
 /// Whether the deployment is over, and its devices. In this order: what is over does not change any more.
 fn ask(client: &Client, id: u64) -> Result<(bool, Vec<DeviceProgress>)> {
-    let over = deployment::fetch(client, id)?.finished;
-    Ok((over, deployment::devices(client, id)?))
+    let over = questions::fetch(client, id)?.finished;
+    Ok((over, questions::devices(client, id)?))
 }
 
 // === impl Progress ===

@@ -1,21 +1,25 @@
 //! Deployments.
 
-use homeport_api::{Deployment, DeviceProgress, NewDeployment, StateChange, Target, UpdateHistory};
+use homeport_api::{Deployment, DeviceProgress, NewDeployment, StateChange, Target};
 use homeport_protocol::DeploymentState;
 use serde::Serialize;
 
+pub(crate) mod questions;
+mod view;
+mod watch;
+
+use self::questions::{DEPLOYMENTS, devices, fetch, history, whom};
 use crate::{
     args::{self, DeploymentCommand},
     bundle,
-    client::{Client, encode},
+    client::Client,
     error::Result,
     find, human,
     output::{Line, Output, Table, Tone, cell},
     stored_login::StoredLogin,
-    update, watch,
+    update,
 };
 
-const DEPLOYMENTS: &str = "/api/v1/deployments";
 const BUNDLE_SUFFIX: &str = ".raucb";
 
 /// Devices of a deployment that are shown with what they went through.
@@ -98,26 +102,6 @@ pub(crate) fn run(wanted: args::Deployment, output: Output) -> Result<()> {
     }
 }
 
-/// A deployment as it is now.
-pub(crate) fn fetch(client: &Client, id: u64) -> Result<Deployment> {
-    client.get(&format!("{DEPLOYMENTS}/{id}"))
-}
-
-/// Its devices.
-pub(crate) fn devices(client: &Client, id: u64) -> Result<Vec<DeviceProgress>> {
-    client.list(&format!("{DEPLOYMENTS}/{id}/devices"))
-}
-
-/// What a device went through.
-pub(crate) fn history(client: &Client, device: &DeviceProgress) -> Result<Vec<StateChange>> {
-    let path = format!(
-        "/api/v1/devices/{}/updates/{}",
-        encode(&device.device),
-        device.update.id
-    );
-    Ok(client.get::<UpdateHistory>(&path)?.history)
-}
-
 fn with_devices(client: &Client, deployment: Deployment) -> Result<Shown> {
     let devices = devices(client, deployment.id)?;
     let few = devices.len() <= WITH_HISTORY;
@@ -129,17 +113,6 @@ fn with_devices(client: &Client, deployment: Deployment) -> Result<Shown> {
         devices: devices.collect::<Result<_>>()?,
         deployment,
     })
-}
-
-/// Who a deployment is for.
-pub(crate) fn whom(deployment: &Deployment) -> String {
-    match &deployment.target {
-        Target::Device(id) => deployment.device_name.clone().unwrap_or_else(|| id.clone()),
-        Target::Group(name) => match deployment.states.values().sum::<u64>() {
-            1 => format!("group {name} (1 device)"),
-            count => format!("group {name} ({count} devices)"),
-        },
-    }
 }
 
 fn list(deployments: &[Deployment], output: Output) -> Result<()> {
