@@ -220,11 +220,18 @@ mod tests {
             let applied = Arc::clone(&applied);
             move |number| applied.lock().push(number)
         };
+        // Keeps the writer busy until the next job has been abandoned.
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let wait = move |_: &Tx| Ok::<_, StoreError>(released.recv().is_ok());
+        let mut busy = Box::pin(writer.run(wait, |_| ()));
+        assert!(futures_util::poll!(&mut busy).is_pending());
         {
             // Polled once: the job is in the queue, and then nobody waits for it.
             let mut abandoned = Box::pin(writer.run(|tx| insert(tx, 1), apply()));
             assert!(futures_util::poll!(&mut abandoned).is_pending());
         }
+        release.send(()).unwrap();
+        busy.await.unwrap();
         let repeated = writer.run(|tx| insert(tx, 1), apply()).await;
         assert!(repeated.is_err());
         writer.run(|tx| insert(tx, 2), apply()).await.unwrap();

@@ -196,7 +196,8 @@ async fn a_connection_that_breaks_off_at_once_has_used_its_certificate() {
     world.renew(&device.certificate, [9; 32]).await.unwrap();
     {
         let mut connected = Box::pin(world.fleet.connected(&device.id, &[9; 32], peer));
-        assert!(futures_util::poll!(&mut connected).is_pending());
+        // Dropped after it was polled once. A quick writer may be done by then.
+        let _ = futures_util::poll!(&mut connected);
     }
     // Committed after it.
     world
