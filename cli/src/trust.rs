@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     error::{Error, Result},
+    human,
     server_url::ServerUrl,
 };
 
@@ -206,13 +207,13 @@ pub(crate) fn explain(url: &ServerUrl, error: &rustls::Error) -> Error {
             "if the server got a new CA, log in again with --ca or --ca-fingerprint from its administrator; if not, something stands between you and the server",
         ),
         rustls::Error::InvalidCertificate(
-            CertificateError::Expired
+            validity @ (CertificateError::Expired
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. },
+            | CertificateError::NotValidYetContext { .. }),
         ) => (
-            format!("its certificate is not valid now ({error})"),
-            "check the clock of this machine and of the server; an expired certificate must be renewed on the server",
+            not_valid_now(validity),
+            "if one of the clocks is far off, set it first, here or on the server; else the server has to renew its certificate",
         ),
         _ => (
             format!("TLS failed ({error})"),
@@ -223,6 +224,27 @@ pub(crate) fn explain(url: &ServerUrl, error: &rustls::Error) -> Error {
         url: url.to_string(),
         why,
         next: next.to_owned(),
+    }
+}
+
+/// What a certificate's times say, beside what this machine takes for the time: a far-off clock is the likely cause.
+fn not_valid_now(error: &CertificateError) -> String {
+    let at = |time: &UnixTime| human::absolute(i64::try_from(time.as_secs() * 1000).unwrap_or(i64::MAX));
+    match error {
+        CertificateError::ExpiredContext { time, not_after } => format!(
+            "its certificate was valid until {}; the clock of this machine says {}",
+            at(not_after),
+            at(time)
+        ),
+        CertificateError::NotValidYetContext { time, not_before } => format!(
+            "its certificate is valid from {}; the clock of this machine says {}",
+            at(not_before),
+            at(time)
+        ),
+        error => format!(
+            "its certificate is not valid now ({error}); the clock of this machine says {}",
+            human::absolute(human::now_ms())
+        ),
     }
 }
 

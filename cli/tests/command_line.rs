@@ -340,6 +340,16 @@ fn exit_codes_tell_what_kind_of_failure_it_was() {
     assert!(Home::new().fails(&["devices"], 4).contains("homeport login"));
 }
 
+#[test]
+fn a_certificate_that_seems_expired_names_the_clock() {
+    let double = Double::start_expired();
+    let home = Home::new();
+    fs::write(home.0.path().join("ca.pem"), &double.ca_pem).unwrap();
+    let error = home.fails(&["login", &double.url(), "--user", "admin", "--ca", "ca.pem"], 3);
+    assert!(error.contains("was valid until 200"), "{error}");
+    assert!(error.contains("the clock of this machine says 2"), "{error}");
+}
+
 // === Devices, groups, tokens, bundles ===
 
 #[test]

@@ -17,7 +17,7 @@ use homeport_api::{
     Bundle, Deployment, Device, DeviceProgress, Event, Page, Problem, StateChange, Target, UpdateHistory,
     User,
 };
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use serde::Serialize;
@@ -99,6 +99,18 @@ impl Double {
 
     /// Starts with a certificate for another name.
     pub(crate) fn start_as(name: &str) -> Self {
+        Self::start_with(&CertificateParams::new(vec![name.to_owned()]).unwrap())
+    }
+
+    /// Starts with a certificate that is valid for the year 2001.
+    pub(crate) fn start_expired() -> Self {
+        let mut certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        certificate.not_before = date_time_ymd(2001, 1, 1);
+        certificate.not_after = date_time_ymd(2002, 1, 1);
+        Self::start_with(&certificate)
+    }
+
+    fn start_with(certificate: &CertificateParams) -> Self {
         let ca_key = KeyPair::generate().unwrap();
         let mut ca = CertificateParams::new(Vec::<String>::new()).unwrap();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -106,10 +118,7 @@ impl Double {
         let ca_certificate = ca.self_signed(&ca_key).unwrap();
         let issuer = Issuer::new(ca, ca_key);
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec![name.to_owned()])
-            .unwrap()
-            .signed_by(&key, &issuer)
-            .unwrap();
+        let certificate = certificate.signed_by(&key, &issuer).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
