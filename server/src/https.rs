@@ -19,14 +19,13 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::{
-    ca::fingerprint,
+    ca::{Fingerprint, fingerprint},
     limits::{
         Limits,
         bodies::Progress,
         give_up_after,
         places::{Owner, Place, Places, Stage},
     },
-    mqtt::Fingerprint,
     sha256,
     tls::ACCEPT_RETRY,
 };

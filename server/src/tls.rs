@@ -18,10 +18,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    ca::{Authority, CaError, ServerIdentity, fingerprint},
-    mqtt::Fingerprint,
-};
+use crate::ca::{Authority, CaError, Fingerprint, ServerIdentity, fingerprint};
 
 /// How often the server certificate's age is looked at.
 const RENEWAL_CHECK: Duration = Duration::from_secs(60 * 60);

@@ -22,7 +22,7 @@ pub use self::{
     identity::ServerIdentity,
     request::{CertificateRequest, MAX_REQUEST, RequestError},
 };
-use crate::{files, hex, mqtt::Fingerprint, random, sha256};
+use crate::{files, hex, random, sha256};
 
 /// Life of the authority's own certificate.
 const AUTHORITY_LIFE: Duration = Duration::from_secs(30 * 365 * DAY);
@@ -91,6 +91,9 @@ pub struct Authority {
     certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
+
+/// SHA-256 of a certificate's DER form.
+pub type Fingerprint = [u8; 32];
 
 /// A certificate for a device.
 #[derive(Debug, Clone, PartialEq, Eq)]

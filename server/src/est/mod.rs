@@ -19,9 +19,8 @@ use time::OffsetDateTime;
 
 use self::limiter::Limiter;
 use crate::{
-    ca::{Authority, CaError, CertificateRequest, DeviceCertificate, MAX_REQUEST, RequestError},
+    ca::{Authority, CaError, CertificateRequest, DeviceCertificate, Fingerprint, MAX_REQUEST, RequestError},
     https::Peer,
-    mqtt::Fingerprint,
 };
 
 /// Largest body, in bytes: base64 makes four of three, and there are line breaks.

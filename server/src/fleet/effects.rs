@@ -10,7 +10,7 @@ use homeport_protocol::{Command, DeviceId};
 
 use super::{Fleet, Inner};
 use crate::{
-    mqtt::Fingerprint,
+    ca::Fingerprint,
     store::{StoreError, Tx},
 };
 

@@ -10,9 +10,10 @@ use homeport_protocol::{
 
 use super::{Fleet, effects::Effect};
 use crate::{
+    ca::Fingerprint,
     deployments::{self, Transition},
     disk::Room,
-    mqtt::{Fingerprint, Handler, HandlerError},
+    mqtt::{Handler, HandlerError},
     now_ms,
     store::{StoreError, Tx},
     telemetry,

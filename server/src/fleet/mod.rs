@@ -19,8 +19,9 @@ pub use self::events::Watcher;
 use self::{budgets::Budgets, events::Events, live::Live};
 use crate::{
     bundles::Bundles,
+    ca::Fingerprint,
     disk::{Disk, Room},
-    mqtt::{Fingerprint, Registry},
+    mqtt::Registry,
     pairing::{
         certificates::Certificates,
         readmission::{self, Refused},

@@ -8,6 +8,8 @@ use std::{future::Future, net::SocketAddr};
 
 use homeport_protocol::{Command, DeviceId, Report, Sequenced, deployment::Progress, senml::Pack};
 
+use crate::ca::Fingerprint;
+
 mod close;
 mod codec;
 mod connection;
@@ -16,9 +18,6 @@ mod registry;
 mod session;
 
 pub use self::{listener::serve, registry::Registry};
-
-/// SHA-256 of a certificate's DER form.
-pub type Fingerprint = [u8; 32];
 
 /// Why a message was not taken. The device keeps it and sends it again.
 #[derive(Debug, thiserror::Error)]

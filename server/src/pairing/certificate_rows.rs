@@ -3,8 +3,8 @@
 use homeport_protocol::DeviceId;
 use rusqlite::{OptionalExtension as _, params};
 
+use crate::ca::{DeviceCertificate, Fingerprint};
 use crate::store::{StoreError, Tx, device_id};
-use crate::{ca::DeviceCertificate, mqtt::Fingerprint};
 
 // === impl Tx ===
 

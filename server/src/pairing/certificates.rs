@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use homeport_protocol::DeviceId;
 use parking_lot::RwLock;
 
-use crate::mqtt::Fingerprint;
+use crate::ca::Fingerprint;
 
 /// Changed only by effects, in the order of commits: what is here is what the database says, a moment later. A transaction that relies on
 /// a certificate asks the database again.

@@ -8,14 +8,13 @@ use std::time::Duration;
 use homeport_protocol::DeviceId;
 
 use crate::{
-    ca::{CaError, DeviceCertificate},
+    ca::{CaError, DeviceCertificate, Fingerprint},
     devices::check_name,
     est::{Enrolment, Hints, IssueError, Sign},
     fleet::{
         Fleet,
         effects::{Effect, Effects},
     },
-    mqtt::Fingerprint,
     now_ms, random, sha256,
     store::{StoreError, Tx, device_id},
 };

@@ -10,11 +10,11 @@ use homeport_protocol::{
 };
 use homeport_server::{
     bundles::Bundles,
-    ca::DeviceCertificate,
+    ca::{DeviceCertificate, Fingerprint},
     disk::Disk,
     est::{Enrolment as _, Hints, IssueError},
     fleet::{Addresses, Fleet, FleetError},
-    mqtt::{Fingerprint, Handler as _, Registry},
+    mqtt::{Handler as _, Registry},
     store::{Paging, Store},
 };
 use rusqlite::Connection;

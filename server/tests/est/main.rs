@@ -21,11 +21,10 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use homeport_protocol::{DeviceId, PairingToken};
 use homeport_server::{
-    ca::{Authority, DeviceCertificate},
+    ca::{Authority, DeviceCertificate, Fingerprint},
     est::{self, Enrolment, Hints, IssueError, Sign},
     https,
     limits::Limits,
-    mqtt::Fingerprint,
     tls::{self, ServerCertificate},
 };
 use parking_lot::Mutex;

@@ -5,9 +5,9 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use homeport_protocol::{Command, DeviceId, Inventory, Report, Sequenced, deployment::Progress, senml::Pack};
 use homeport_server::{
-    ca::{Authority, CertificateRequest},
+    ca::{Authority, CertificateRequest, Fingerprint},
     limits::Limits,
-    mqtt::{self, Fingerprint, Handler, HandlerError, Registry},
+    mqtt::{self, Handler, HandlerError, Registry},
     tls::{self, ServerCertificate},
 };
 use mqtt_proto::{Pid, QoS, QosPid, TopicFilter, TopicName, v3, v5};
