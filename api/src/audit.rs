@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 pub struct AuditEntry {
     /// Number, rising.
     pub id: u64,
-    /// When.
+    /// When the action happened.
     pub at_ms: i64,
     /// User, `device:<id>` or `system`.
     pub actor: String,
-    /// What was done, e.g. `deployment.create`.
+    /// The action, e.g. `deployment.create`.
     pub action: String,
-    /// To what, e.g. a device id.
+    /// The object of the action, e.g. a device id.
     pub subject: String,
-    /// More, as text.
+    /// Details, as text.
     pub detail: String,
 }

@@ -12,7 +12,7 @@ pub struct Bundle {
     pub size: u64,
     /// When it was uploaded.
     pub created_ms: i64,
-    /// Who uploaded it.
+    /// User who uploaded it.
     pub created_by: String,
     /// `compatible` of the manifest.
     pub compatible: String,
@@ -22,7 +22,8 @@ pub struct Bundle {
     pub description: String,
     /// `build` of the manifest.
     pub build: String,
-    /// RAUC bundle format: `verity`. `plain` bundles cannot be streamed, and the manifest of `crypt` bundles cannot be read: both are refused.
+    /// RAUC bundle format: `verity`. `plain` bundles cannot be streamed, and the manifest of `crypt` bundles cannot be read: the server
+    /// refuses both.
     pub format: String,
     /// SHA-256 of the manifest, as RAUC computes it.
     pub manifest_hash: String,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use homeport_protocol::{DeploymentState, FailureCode};
 use serde::{Deserialize, Serialize};
 
-/// What to install where.
+/// A request for a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewDeployment {
@@ -15,7 +15,7 @@ pub struct NewDeployment {
     pub target: Target,
 }
 
-/// Who gets a deployment. Groups are resolved when the deployment is made.
+/// Devices that get a deployment. The server resolves a group when it makes the deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -26,7 +26,7 @@ pub enum Target {
     Group(String),
 }
 
-/// A deployment and how far its devices are, all in all.
+/// A deployment, with the number of its devices in each state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Deployment {
@@ -36,19 +36,19 @@ pub struct Deployment {
     pub bundle: String,
     /// Version of the bundle.
     pub version: String,
-    /// Who was meant.
+    /// Its target.
     pub target: Target,
     /// Name of the device, for a deployment to one that is still there.
     pub device_name: Option<String>,
     /// When it was made.
     pub created_ms: i64,
-    /// Who made it.
+    /// User who made it.
     pub created_by: String,
     /// Whether every device is in a final state.
     pub finished: bool,
     /// How many devices are in each state, by its name; states without devices are left out.
     pub states: BTreeMap<String, u64>,
-    /// When a device entered a state last; when it was made, without devices.
+    /// When a device last entered a state; for a deployment without devices, when it was made.
     pub updated_ms: i64,
 }
 
@@ -56,7 +56,7 @@ pub struct Deployment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeviceProgress {
-    /// Which device.
+    /// Id of the device.
     pub device: String,
     /// Its name.
     pub device_name: String,
@@ -65,36 +65,36 @@ pub struct DeviceProgress {
     pub update: DeviceUpdate,
 }
 
-/// One update on one device. The states that it went through are an [`UpdateHistory`].
+/// One update on one device. An [`UpdateHistory`] adds the states that it went through.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeviceUpdate {
     /// Number, among all updates of all devices.
     pub id: u64,
-    /// Where it came from.
+    /// Its origin.
     pub origin: UpdateOrigin,
     /// Number of the deployment; absent for updates that did not come through Homeport.
     pub deployment: Option<u64>,
     /// Version of the bundle.
     pub version: String,
-    /// Where it stands: `offered`, `waiting`, `downloading`, `installing`, `installed`, `rebooting`, `trial`, `verified`, `rolled_back`,
+    /// Its state: `offered`, `waiting`, `downloading`, `installing`, `installed`, `rebooting`, `trial`, `verified`, `rolled_back`,
     /// `failed`, `cancelled`.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub state: DeploymentState,
-    /// The state before this one: where it was when it failed, for example.
+    /// The state before this one, e.g. the state in which it failed.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub previous: Option<DeploymentState>,
     /// How many states it has entered.
     pub steps: u64,
-    /// Why, for the states that have a reason.
+    /// Reason, for the states that have one.
     pub reason: Option<Why>,
-    /// Version that ran when it entered the state, as far as the device said.
+    /// Version that ran when it entered the state, if the device reported it.
     pub running_version: String,
     /// Slot that ran then.
     pub running_slot: String,
-    /// Of the present state, 0 to 100.
+    /// Progress of the present state in percent, 0 to 100.
     pub percent: u8,
-    /// What the device's update backend is doing, in its own words.
+    /// The current step of the device's update backend, in the backend's own words.
     pub message: String,
     /// Bytes that the device fetched.
     pub bytes_fetched: u64,
@@ -110,14 +110,14 @@ pub struct DeviceUpdate {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UpdateHistory {
-    /// How it is now.
+    /// The update as it is now.
     #[serde(flatten)]
     pub update: DeviceUpdate,
     /// Every state that it went through, oldest first: the first 255, and the final one.
     pub history: Vec<StateChange>,
 }
 
-/// Where an update came from.
+/// Origin of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -128,15 +128,16 @@ pub enum UpdateOrigin {
     Local,
 }
 
-/// Why an update failed, rolled back or waits.
+/// Reason why an update failed, rolled back or waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Why {
-    /// For programs: `signature`, `incompatible`, `version_too_old`, `truncated`, `corrupt`, `bundle_gone`, `disk_full`, `network`, `backend`,
-    /// `busy`, `health_check`, `failed_unit`, `server_unreachable`, `deadline`, `boot_failed`, `unexpected_slot`, `cancelled`, `lease`, `other`.
+    /// Code for programs: `signature`, `incompatible`, `version_too_old`, `truncated`, `corrupt`, `bundle_gone`, `disk_full`, `network`,
+    /// `backend`, `busy`, `health_check`, `failed_unit`, `server_unreachable`, `deadline`, `boot_failed`, `unexpected_slot`, `cancelled`,
+    /// `lease`, `other`.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub code: FailureCode,
-    /// For people.
+    /// Text for people.
     pub detail: String,
 }
 
@@ -153,6 +154,6 @@ pub struct StateChange {
     pub running_version: String,
     /// Slot that ran.
     pub running_slot: String,
-    /// Why.
+    /// Reason, for the states that have one.
     pub reason: Option<Why>,
 }

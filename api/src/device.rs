@@ -12,7 +12,7 @@ pub struct Device {
     pub name: String,
     /// Whether it is connected now.
     pub online: bool,
-    /// When it connected or disconnected last, or sent something; absent when never.
+    /// When it last connected, disconnected or sent something; absent if it never did.
     pub last_seen_ms: Option<i64>,
     /// When it was paired.
     pub paired_ms: i64,
@@ -22,7 +22,7 @@ pub struct Device {
     pub certificate_sha256: String,
     /// When its certificate expires.
     pub certificate_expires_ms: i64,
-    /// Address it connected from last.
+    /// Address that it last connected from.
     pub address: Option<String>,
     /// Hardware serial number.
     pub serial: Option<String>,
@@ -66,7 +66,7 @@ pub struct DeviceSlot {
     pub boot_status: String,
     /// Version of the bundle that was installed last.
     pub version: String,
-    /// When, RFC 3339 by the device's clock.
+    /// When the backend installed it, RFC 3339 by the device's clock.
     pub installed_at: String,
 }
 
@@ -93,7 +93,7 @@ pub struct NewGroup {
 pub struct Group {
     /// Name.
     pub name: String,
-    /// How many devices are in it. `GET /api/v1/devices?group=` tells which.
+    /// Number of its devices. `GET /api/v1/devices?group=` lists them.
     pub devices: u64,
 }
 
@@ -105,7 +105,7 @@ pub struct Series {
     pub name: String,
     /// SenML unit, empty without one.
     pub unit: String,
-    /// The samples; thinned to the number asked for by averaging.
+    /// The samples, averaged down to the number that the client asked for.
     pub points: Vec<Point>,
 }
 
@@ -113,7 +113,7 @@ pub struct Series {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Point {
-    /// When.
+    /// When it was measured.
     pub at_ms: i64,
     /// Value.
     pub value: f64,

@@ -4,34 +4,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Bundle, Deployment, Device, DeviceProgress, Series};
 
-/// Something that just happened. A client that missed events (`resync`) fetches what it shows again.
+/// Something that just happened. A client that missed events (`resync`) fetches again what it shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Event {
-    /// A device was paired, came, went or changed.
+    /// A device was paired, connected, disconnected or changed.
     Device {
-        /// How it is now.
+        /// The device as it is now.
         device: Box<Device>,
     },
     /// A device was removed.
     DeviceRemoved {
-        /// Which.
+        /// Its id.
         id: String,
     },
-    /// A deployment was made, or its cancellation was asked for. Its devices are told of one by one, or by a `resync` if they are many.
+    /// A deployment was made, or an operator asked to cancel it. An event for each of its devices follows, or one `resync` if they are
+    /// many.
     Deployment {
-        /// How it is now.
+        /// The deployment as it is now.
         deployment: Box<Deployment>,
     },
     /// An update on a device moved.
     Update {
-        /// How it is now.
+        /// The update as it is now.
         update: Box<DeviceProgress>,
     },
     /// Telemetry arrived; each series holds only the new samples.
     Telemetry {
-        /// From which device.
+        /// Id of the device.
         device: String,
         /// The samples.
         series: Vec<Series>,
@@ -43,9 +44,9 @@ pub enum Event {
     },
     /// A bundle was deleted.
     BundleRemoved {
-        /// Which.
+        /// Its id.
         id: String,
     },
-    /// The client was too slow and events were dropped.
+    /// The client was too slow, and the server dropped events.
     Resync,
 }

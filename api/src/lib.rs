@@ -1,10 +1,10 @@
 //! The types of Homeport's REST API (`/api/v1`), shared by server and clients.
 //!
-//! Conventions: JSON in and out; times are milliseconds since 1970-01-01T00:00:00Z in fields that end in `_ms`; sizes are bytes; unknown
-//! fields are ignored by clients; every error is a [`Problem`] (RFC 9457). A client authenticates with
-//! `Authorization: Bearer <token>`, the token from [`Session`]; the web page with the cookie of the same name.
+//! Conventions: JSON in and out. Times are milliseconds since 1970-01-01T00:00:00Z in fields that end in `_ms`, and sizes are bytes.
+//! Clients ignore unknown fields. Every error is a [`Problem`] (RFC 9457). A client authenticates with `Authorization: Bearer <token>`, the
+//! token from [`Session`]; the web page with the cookie of the same name.
 //!
-//! Lists are a [`Page`]: `?limit=` says how many items (50, at most 200), `?after=` continues with what `next` of the page before said.
+//! A list is a [`Page`]: `?limit=` sets the number of items (default 50, at most 200), and `?after=` takes the `next` of the page before.
 //!
 //! | method and path | in | out |
 //! |---|---|---|
@@ -24,7 +24,7 @@
 //! | `GET`, `DELETE /api/v1/groups/{name}` | | [`Group`], 204 |
 //! | `PUT`, `DELETE /api/v1/groups/{name}/devices/{id}` | | 204 |
 //! | `GET`, `POST /api/v1/bundles` | the file's bytes, `Content-Length`, optional `?sha256=` | [`Page`]`<`[`Bundle`]`>`, [`Bundle`] |
-//! | `GET`, `DELETE /api/v1/bundles/{id}` | `?force=true` deletes what a deployment still needs | [`Bundle`], 204 |
+//! | `GET`, `DELETE /api/v1/bundles/{id}` | `?force=true` deletes a bundle that a deployment still needs | [`Bundle`], 204 |
 //! | `GET`, `POST /api/v1/deployments` | [`NewDeployment`] | [`Page`]`<`[`Deployment`]`>`, [`Deployment`] |
 //! | `GET /api/v1/deployments/{id}` | | [`Deployment`] |
 //! | `GET /api/v1/deployments/{id}/devices` | `?state=` | [`Page`]`<`[`DeviceProgress`]`>` |

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 pub struct Page<T> {
     /// The items, in the order of the list.
     pub items: Vec<T>,
-    /// What to give as `after` to get those that follow; absent on the last page. Opaque.
+    /// Opaque value of `after` for the next page; absent on the last page.
     pub next: Option<String>,
 }
 
 impl<T> Page<T> {
-    /// Items that a page has when nobody says how many.
+    /// Items of a page when the client sets no `limit`.
     pub const DEFAULT: u32 = 50;
 
     /// Most items of a page.

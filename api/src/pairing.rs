@@ -17,18 +17,18 @@ pub struct NewPairingToken {
     pub device: Option<String>,
 }
 
-/// A new token. The only time that its text is shown.
+/// A new token. The server shows its text only in this answer.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CreatedPairingToken {
     /// The text for `homeport-agent pair`.
     pub token: String,
-    /// What is known about it.
+    /// The token without its text.
     #[serde(flatten)]
     pub info: PairingTokenInfo,
 }
 
-/// What is known about a token.
+/// A token without its text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PairingTokenInfo {
@@ -36,7 +36,7 @@ pub struct PairingTokenInfo {
     pub id: u64,
     /// When it was made.
     pub created_ms: i64,
-    /// Who made it.
+    /// User who made it.
     pub created_by: String,
     /// When it expires.
     pub expires_ms: i64,

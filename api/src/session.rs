@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Health {
-    /// `ok`, `disk-low` (devices keep their telemetry), `disk-full` (devices keep everything) or `failing` (nothing can be written).
+    /// `ok`, `disk-low` (devices keep their telemetry), `disk-full` (devices keep everything) or `failing` (the server cannot write).
     pub status: String,
     /// Version of the server.
     pub version: String,
@@ -30,7 +30,7 @@ pub struct Login {
 pub struct Session {
     /// Bearer token. The same value is set as the cookie `homeport_session`.
     pub token: String,
-    /// Who is logged in.
+    /// The user who is logged in.
     pub user: User,
     /// When the login ends.
     pub expires_ms: i64,
@@ -54,7 +54,7 @@ pub struct PasswordChange {
     pub new: String,
 }
 
-/// What went wrong (RFC 9457, `application/problem+json`).
+/// An error, as problem details (RFC 9457, `application/problem+json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
@@ -65,7 +65,7 @@ pub struct Problem {
     pub title: String,
     /// HTTP status.
     pub status: u16,
-    /// What happened and what to do next.
+    /// The cause, and what to do next.
     pub detail: String,
 }
 

@@ -1,26 +1,26 @@
-//! What of a text a person can see.
+//! Characters of a text that a person cannot see.
 
-/// First character of the scripts that need joiners, from Arabic to the emoji. The scripts before it, Latin among them, have no use for
-/// one.
+/// First character of the scripts that need joiners, from Arabic to the emoji. The scripts before it, Latin among them, do not use joiners.
 const FIRST_JOINED: char = '\u{600}';
 
-/// Whether a character is a control, changes the direction of text, separates lines or is otherwise invisible: no part of a name, and
-/// never printed as it is. [`characters`] knows the one exception.
+/// Whether a character is a control, changes the direction of text, separates lines or is otherwise invisible. Such a character is no part
+/// of a name, and is never printed as it is. [`characters`] knows the one exception.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-        // Letters and a symbol without a shape, of which whole names can be made.
+        // Letters and a symbol without a shape: a whole name can consist of them.
         || matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}')
 }
 
 /// The characters of a text, each with whether it is hidden where it stands.
 ///
-/// That is [`is_hidden`], but for joiners (U+200C and U+200D): Persian, Sinhala, Hindi and emoji are not spelt right without them, so one
-/// may stand between two characters of a script that joins. There it changes the shape of what it joins, and neither hides nor reorders
-/// anything. Elsewhere, as in `ga\u{200d}te`, it would only make two names look the same. Unicode's profiles for identifiers (UAX #31)
-/// draw this line with tables for each script; this one is coarser, because names of devices need not be unique and ids tell them apart.
+/// [`is_hidden`] decides, except for joiners (U+200C and U+200D). Persian, Sinhala, Hindi and emoji are not spelt right without joiners. So
+/// a joiner may stand between two characters of a script that joins. There it changes the shape of its neighbours, and neither hides nor
+/// reorders anything. Elsewhere, as in `ga\u{200d}te`, it would only make two names look the same. Unicode's profiles for identifiers (UAX
+/// #31) draw this line with tables for each script. This function is coarser, because names of devices need not be unique: ids tell devices
+/// apart.
 pub fn characters(text: &str) -> impl Iterator<Item = (char, bool)> + '_ {
     let mut before = None;
     let mut rest = text.chars().peekable();

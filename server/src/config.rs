@@ -1,4 +1,4 @@
-//! Settings: command line, environment (`HOMEPORT_*`) and a TOML file. What comes first in this list wins.
+//! Settings: command line, environment (`HOMEPORT_*`) and a TOML file. A source earlier in this list overrides the later ones.
 
 use std::{
     fs, io,
@@ -23,7 +23,7 @@ const SAMPLES_PER_DAY: u32 = 1_000_000;
 /// Largest settings file, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// Settings as they are given. In the file, the keys have underscores: `https_listen = "[::]:8443"`.
+/// Settings as the administrator gives them. In the file, the keys have underscores: `https_listen = "[::]:8443"`.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -44,7 +44,7 @@ pub struct Settings {
     #[arg(long, env = "HOMEPORT_MQTT_LISTEN", value_name = "ADDRESS:PORT")]
     pub mqtt_listen: Option<SocketAddr>,
 
-    /// DNS name or IP address under which this server is reached; the first one goes into pairing tokens [default: localhost]
+    /// DNS name or IP address at which clients reach this server; the first one goes into pairing tokens [default: localhost]
     #[arg(
         long = "host-name",
         env = "HOMEPORT_HOST_NAME",
@@ -53,7 +53,7 @@ pub struct Settings {
     )]
     pub host_name: Vec<String>,
 
-    /// Host and port of HTTPS as devices reach it, if it differs from the first host name and the port that is listened on
+    /// Host and port of HTTPS as devices reach it, if it differs from the first host name and the port that the server listens on
     #[arg(long, env = "HOMEPORT_HTTPS_AUTHORITY", value_name = "HOST:PORT")]
     pub https_authority: Option<String>,
 
@@ -61,7 +61,7 @@ pub struct Settings {
     #[arg(long, env = "HOMEPORT_MQTT_AUTHORITY", value_name = "HOST:PORT")]
     pub mqtt_authority: Option<String>,
 
-    /// PEM file with the certificate of an authority of your own, in place of the one that the server makes
+    /// PEM file with the certificate of your own authority, in place of the one that the server makes
     #[arg(
         long,
         env = "HOMEPORT_CA_CERTIFICATE",
@@ -87,23 +87,24 @@ pub struct Settings {
     #[arg(long, env = "HOMEPORT_RETENTION_DAYS", value_name = "DAYS")]
     pub retention_days: Option<u32>,
 
-    /// Samples of telemetry that one device may have stored in a day [default: 1000000]
+    /// Samples of telemetry that the server stores for one device in a day [default: 1000000]
     #[arg(long, env = "HOMEPORT_SAMPLES_PER_DAY", value_name = "NUMBER")]
     pub samples_per_day: Option<u32>,
 
-    /// Room on the disk that is kept for operators, in bytes; below it, telemetry waits [default: a twentieth of the disk, 16 MiB to 1 GiB]
+    /// Disk space that the server reserves for operators, in bytes; below it, telemetry waits [default: a twentieth of the disk, 16 MiB to
+    /// 1 GiB]
     #[arg(long, env = "HOMEPORT_DISK_RESERVE", value_name = "BYTES")]
     pub disk_reserve: Option<u64>,
 }
 
-/// Settings that are complete.
+/// Complete settings.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Directory for everything that the server keeps.
     pub data_dir: PathBuf,
-    /// Where HTTPS is listened on.
+    /// Address that HTTPS listens on.
     pub https_listen: SocketAddr,
-    /// Where MQTT is listened on.
+    /// Address that MQTT listens on.
     pub mqtt_listen: SocketAddr,
     /// Names of this server, at least one.
     pub host_names: Vec<String>,
@@ -111,15 +112,15 @@ pub struct Config {
     pub https_authority: Option<String>,
     /// Host and port for devices' MQTT, if given.
     pub mqtt_authority: Option<String>,
-    /// Certificate and key of an authority of its own, if it is not to make one.
+    /// Certificate and key of the administrator's own authority; `None` if the server makes one.
     pub authority: Option<(PathBuf, PathBuf)>,
     /// Longest bundle, in bytes.
     pub max_bundle_size: u64,
     /// Days that telemetry is kept.
     pub retention_days: u32,
-    /// Samples that one device may have stored in a day.
+    /// Samples that the server stores for one device in a day.
     pub samples_per_day: u32,
-    /// Room on the disk that is kept for operators, in bytes, if it is not a share of the disk.
+    /// Disk space that is reserved for operators, in bytes; `None` for a share of the disk.
     pub disk_reserve: Option<u64>,
 }
 
@@ -129,17 +130,17 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read {}: {source}", .path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The file is not understood.
+    /// The file is not valid.
     #[error("{}: {source}", .path.display())]
     Syntax {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// The place and the cause.
         source: Box<toml::de::Error>,
     },
     /// No data directory.
@@ -153,7 +154,7 @@ pub enum ConfigError {
 // === impl Settings ===
 
 impl Settings {
-    /// Reads the file, if one is given, and fills the gaps.
+    /// Reads the settings file, if there is one, and fills in the defaults.
     pub fn complete(self) -> Result<Config, ConfigError> {
         let file = match &self.config {
             Some(path) => read(path)?,
@@ -219,7 +220,7 @@ fn read(path: &Path) -> Result<Settings, ConfigError> {
 // === impl Config ===
 
 impl Config {
-    /// Host and port of HTTPS as devices reach it, when `port` is listened on.
+    /// Host and port of HTTPS as devices reach it, if the server listens on `port`.
     #[must_use]
     pub fn https_authority(&self, port: u16) -> String {
         self.authority(self.https_authority.as_ref(), port)

@@ -1,6 +1,7 @@
-//! Room on the disk that holds the data directory: devices' messages are refused first, so that operators can still log in and delete.
+//! Room on the disk that holds the data directory. The server refuses devices' messages first, so that operators can still log in and
+//! delete.
 //!
-//! A spare file holds room back for the worst case, a disk that somebody else filled. It is given up when nothing else is left.
+//! A spare file reserves room for the worst case, a disk that somebody else filled. The server removes it when nothing else is left.
 
 use std::{
     fs::{self, File},
@@ -20,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{Store, Tx};
 
-/// The share of the disk that is kept for operators, where no size is set: one in twenty bytes.
+/// The share of the disk that is reserved for operators if no size is set: one in twenty bytes.
 const RESERVE_SHARE: u64 = 20;
 
-/// Least and most of it, in bytes.
+/// The smallest and the largest reserve, in bytes.
 const RESERVE: std::ops::RangeInclusive<u64> = (16 << 20)..=(1 << 30);
 
 /// The reserve never takes more than one in so many bytes of a small disk.
@@ -32,12 +33,12 @@ const SMALL_SHARE: u64 = 4;
 /// Largest spare file, in bytes: hundreds of transactions, and a checkpoint of the database's log.
 const SPARE: u64 = 8 << 20;
 
-/// Less room than this is none, in bytes: a transaction may need more.
+/// Less room than this counts as none, in bytes: a transaction may need more.
 const FULL: u64 = 2 << 20;
 
 const SPARE_FILE: &str = "spare";
 
-/// How often the room is looked at.
+/// How often the server checks the room.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// How much room there is.
@@ -59,7 +60,7 @@ pub struct Disk(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     data_dir: PathBuf,
-    /// What is kept for operators, in bytes, if it is not a share of the disk.
+    /// Bytes that are reserved for operators; `None` for a share of the disk.
     reserve: Option<u64>,
     room: AtomicU8,
 }
@@ -67,7 +68,7 @@ struct Inner {
 // === impl Disk ===
 
 impl Disk {
-    /// The disk of `data_dir`. Where it is full, the spare file is given up at once: a start needs room too.
+    /// The disk of `data_dir`. If it is full, the spare file is removed at once: a start needs room too.
     pub fn open(data_dir: &Path, reserve: Option<u64>) -> io::Result<Self> {
         let disk = Self(Arc::new(Inner {
             data_dir: data_dir.to_owned(),
@@ -78,7 +79,7 @@ impl Disk {
         Ok(disk)
     }
 
-    /// How much room there was when it was last looked at.
+    /// How much room there was at the last check.
     #[must_use]
     pub fn room(&self) -> Room {
         match self.0.room.load(Ordering::Relaxed) {
@@ -88,18 +89,18 @@ impl Disk {
         }
     }
 
-    /// Looks at the room again and again, and keeps the spare file. Finds out whether a database that could not be written can be.
+    /// Checks the room again and again, and keeps the spare file. Also finds out when a failing database can be written again.
     pub async fn watch(self, store: Store, shutdown: CancellationToken) {
         let mut next = tokio::time::interval(INTERVAL);
         next.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            // A probe that fails wakes this up as well: only a tick makes the next one, or a broken disk would keep a core busy.
+            // A failed probe wakes this loop as well. Only a tick makes the next probe, or a broken disk would keep a core busy.
             let may_probe = tokio::select! {
                 () = shutdown.cancelled() => return,
                 _ = next.tick() => true,
                 () = store.failed() => false,
             };
-            // What the database holds free inside itself is room for it.
+            // The database reuses its free pages before its file grows.
             let reusable = store.read(Tx::reusable_bytes).await.unwrap_or(0);
             let disk = self.clone();
             match task::spawn_blocking(move || disk.look(reusable)).await {
@@ -121,7 +122,7 @@ impl Disk {
             free = space(&self.0.data_dir)?.1;
             tracing::error!(
                 directory = %self.0.data_dir.display(),
-                "the disk is full: the room that was held back is in use now, free some space soon"
+                "the disk is full: the reserved room is in use now, free some space soon"
             );
             self.settle(Room::None, free);
             return Ok(());
@@ -159,7 +160,7 @@ impl Disk {
                 ),
                 Room::None => tracing::error!(
                     free,
-                    "the disk is full: devices keep what they have to say until there is room"
+                    "the disk is full: devices keep their messages until there is room"
                 ),
             }
         }
@@ -173,7 +174,7 @@ fn space(path: &Path) -> io::Result<(u64, u64)> {
     Ok((stat.blocks() * unit, stat.blocks_available() * unit))
 }
 
-/// Makes the file and takes the room that it stands for.
+/// Makes the file and allocates its blocks.
 fn hold(path: &Path, bytes: u64) -> io::Result<()> {
     let file = File::create(path)?;
     let length = i64::try_from(bytes).map_err(io::Error::other)?;
@@ -189,7 +190,7 @@ mod tests {
 
     use super::*;
 
-    /// Waits until there were as many transactions, and no more.
+    /// Waits until there were exactly this many transactions.
     async fn reach(transactions: &AtomicUsize, count: usize) {
         while transactions.load(Ordering::Relaxed) < count {
             task::yield_now().await;
@@ -211,7 +212,7 @@ mod tests {
         let mut count = 2;
         reach(&transactions, count).await;
         for _ in 0..3 {
-            // Each wakes the watch up.
+            // Each of them wakes the watch.
             for _ in 0..20 {
                 assert!(store.write(Tx::probe).await.is_err());
             }

@@ -12,10 +12,10 @@ use tempfile::NamedTempFile;
 /// The server's certificate and key.
 pub(crate) const SERVER_IDENTITY: &str = "server.pem";
 
-/// Where the running server listens.
+/// The addresses that the running server listens on.
 pub(crate) const LISTENING: &str = "listening.json";
 
-/// Makes a directory that only its owner can look into.
+/// Makes a directory that only its owner can read.
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -23,12 +23,12 @@ pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Writes a file that only its owner can read. It is there whole or not at all, also after a power cut.
+/// Writes a file that only its owner can read. The write is atomic and survives a power cut.
 pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     write(path, content, 0o600)
 }
 
-/// The same for one that is no secret.
+/// The same for a file that is no secret.
 pub(crate) fn write_public(path: &Path, content: &[u8]) -> io::Result<()> {
     write(path, content, 0o644)
 }
@@ -43,7 +43,7 @@ fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     sync_dir(directory)
 }
 
-/// Makes names that were added to a directory, or taken out of it, survive a power cut.
+/// Syncs a directory, so that added and removed names survive a power cut.
 pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }

@@ -1,4 +1,4 @@
-//! HTTPS connections, and who is at their other end.
+//! HTTPS connections, and the clients at their other end.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -30,10 +30,10 @@ use crate::{
     tls::ACCEPT_RETRY,
 };
 
-/// How often an HTTP/2 client is asked whether it is still there.
+/// How often the server pings an HTTP/2 client.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long it may take to answer.
+/// How long the client may take to answer the ping.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Requests in one HTTP/2 connection at a time.
@@ -50,11 +50,11 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Peer {
     /// Its address.
     pub address: SocketAddr,
-    /// SHA-256 of the client certificate, if it showed one: of our authority, and active when the connection began.
+    /// SHA-256 of the client certificate, if the client showed one. Our authority signed it, and it was active when the connection began.
     pub certificate: Option<Fingerprint>,
 }
 
-/// A request's connection, to be told whose it is. An extension of every request.
+/// The connection of a request, which learns to whom it belongs. An extension of every request.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection(Arc<Place>);
 
@@ -93,7 +93,7 @@ pub async fn serve(
         let (port, shutdown, watcher) = (Arc::clone(&port), shutdown.clone(), open.watcher());
         tokio::spawn(async move {
             let connected = tokio::select! {
-                // Only the handshake is broken off: requests under way are finished.
+                // A shutdown only breaks off handshakes: requests under way are finished.
                 () = shutdown.cancelled() => None,
                 () = place.evicted() => None,
                 connected = port.connect(tcp, address, &place) => connected,
@@ -145,7 +145,7 @@ struct Port {
 // === impl Connection ===
 
 impl Connection {
-    /// Notes that whoever is at its other end is logged in.
+    /// Notes that `user` is logged in at its other end.
     pub(crate) fn belongs_to(&self, user: &str) {
         self.0.belongs_to(Owner::Person(sha256(user.as_bytes())));
     }

@@ -6,7 +6,7 @@
 //!  person ── http ───┘   (mod, http, rows)  └── events ── page, CLI
 //! ```
 //!
-//! Each thing that a user knows is a folder: its rules, its routes, its queries.
+//! Each thing that a user knows has a folder with its rules, its routes and its queries.
 
 #![forbid(unsafe_code)]
 

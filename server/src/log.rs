@@ -1,4 +1,4 @@
-//! The log: a line an event, on standard error.
+//! The log: one line for each event, on standard error.
 
 use std::io::{self, Write};
 
@@ -6,16 +6,15 @@ use tracing_subscriber::EnvFilter;
 
 use crate::text::clean;
 
-/// Writes events as lines. What devices and strangers chose is part of many: none of them can make a line of its own, or command a
-/// terminal.
+/// Writes events as lines. Devices and strangers choose parts of many: no such text can begin a line of its own, or control a terminal.
 #[derive(Debug)]
 struct Lines<W>(W);
 
-/// Starts to log what `HOMEPORT_LOG` names; without it, from `info`.
+/// Starts the log. `HOMEPORT_LOG` filters it; the default is `info`.
 pub fn start() {
     tracing_subscriber::fmt()
         .with_writer(|| Lines(io::stderr()))
-        // Our own escape sequences could not be told from those in values.
+        // Nobody could tell our own escape sequences from those in values.
         .with_ansi(false)
         .with_env_filter(EnvFilter::try_from_env("HOMEPORT_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
         .init();

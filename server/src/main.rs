@@ -39,9 +39,9 @@ enum Action {
     ResetPassword(Box<ResetPassword>),
     /// Write everything that the server keeps to one file; the server may be running
     Backup(Box<BackUp>),
-    /// Make the data directory what it was when a backup was made; the server must not be running
+    /// Restore the data directory from a backup; the server must not be running
     Restore(Box<Restore>),
-    /// After an older database was put in place by hand: let certificates back that it does not know; the server must not be running
+    /// Readmit certificates that the database does not know, after you put an older one in place by hand; the server must not be running
     Readmit(Box<Readmit>),
 }
 
@@ -62,10 +62,10 @@ struct Restore {
     settings: Settings,
     /// The backup
     file: PathBuf,
-    /// Move what is in the data directory aside, into a directory of its own
+    /// Move the present files of the data directory aside, into a directory of their own
     #[arg(long)]
     replace: bool,
-    /// Let certificates back that were issued after the backup was made, for 30 days. One that was revoked since comes back too
+    /// Readmit certificates that were issued after the backup was made, for 30 days. This includes certificates that were revoked since
     #[arg(long)]
     readmit: bool,
 }
@@ -82,14 +82,15 @@ struct ResetPassword {
 struct Readmit {
     #[command(flatten)]
     settings: Settings,
-    /// Days since the database was written: certificates that were issued since then come back for 30 days. One that was revoked since comes back too
+    /// Days since the database was written: certificates that were issued since then are readmitted for 30 days. This includes certificates
+    /// that were revoked since
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=365))]
     days: u16,
 }
 
 fn main() -> ExitCode {
     let command = Command::parse();
-    // The database holds more than others on this machine need to see, wherever the data directory is.
+    // Other users of this machine must not read the database, wherever the data directory is.
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
     log::start();
     let done = match command.action {
@@ -142,13 +143,13 @@ async fn readmit(command: Readmit) -> Result<(), Box<dyn std::error::Error>> {
     let store = open(command.settings)?;
     pairing::readmit(&store, command.days).await?;
     println!(
-        "Certificates of the last {} day(s) that the database does not know come back for 30 days. Start the server.",
+        "Certificates of the last {} day(s) that the database does not know are readmitted for 30 days. Start the server.",
         command.days
     );
     Ok(())
 }
 
-/// The database of a server that does not run.
+/// Opens the database of a server that is not running.
 fn open(settings: Settings) -> Result<Store, Box<dyn std::error::Error>> {
     let config = settings.complete()?;
     backup::finish_restore(&config.data_dir)?;
@@ -188,11 +189,11 @@ fn restore(command: Restore) -> Result<(), Box<dyn std::error::Error>> {
         created.second()
     );
     if let Some(aside) = restored.aside {
-        println!("What was there is in {}.", aside.display());
+        println!("The previous files are in {}.", aside.display());
     }
     if let Some(inherited) = restored.inherited {
         println!(
-            "From the database that was there: {} certificate(s) issued and {} revoked since the backup.",
+            "Taken over from the previous database: {} certificate(s) issued and {} revoked since the backup.",
             inherited.issued, inherited.revoked
         );
     } else {
@@ -206,7 +207,7 @@ fn restore(command: Restore) -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     for id in restored.offered {
-        println!("The bundle {id} is newer than the backup, and is offered again.");
+        println!("The bundle {id} is newer than the backup, and can be deployed again.");
     }
     for id in restored.missing {
         println!("The file of the bundle {id} is missing: upload it again, or delete the bundle.");

@@ -31,17 +31,17 @@ use crate::{
     tls::{self, ServerCertificate, TlsError},
 };
 
-/// How often old telemetry is removed.
+/// How often the server removes old telemetry.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
 
-/// Pause between two steps of removing it: devices come first.
+/// Pause between two steps of that removal: devices come first.
 const PRUNE_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long an expired pairing token is remembered, in milliseconds, so that who uses it is told what is wrong.
+/// How long the server remembers an expired pairing token, in milliseconds, so that a device that uses it learns the reason.
 const TOKEN_MEMORY: i64 = 30 * DAY;
 
-/// How long the audit record keeps what strangers and devices caused, in milliseconds, and how many entries of a kind are forgotten in one
-/// step: more failed logins than come between two.
+/// How long the audit record keeps entries that strangers and devices caused, in milliseconds. The second number is how many of a kind one
+/// step removes: more than the failed logins between two steps.
 const STRANGERS_MEMORY: i64 = 90 * DAY;
 const FORGOTTEN_AT_ONCE: u32 = 1000;
 
@@ -53,17 +53,17 @@ pub enum ServerError {
     /// The data directory cannot be used.
     #[error("cannot use {}: {source}", .path.display())]
     File {
-        /// Which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A port is not to be had.
+    /// A port cannot be bound.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// Which.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The database cannot be used.
@@ -83,7 +83,7 @@ pub enum ServerError {
     Tls(#[from] TlsError),
 }
 
-/// What a program that starts the server reads from its standard output, and from `listening.json`.
+/// The addresses that a program which starts the server reads from its standard output, and from `listening.json`.
 #[derive(Debug, Serialize)]
 struct Listening {
     event: &'static str,
@@ -173,7 +173,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
 
     let ended = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
-        // Without it nothing can be acknowledged any more.
+        // Without the database, the server cannot acknowledge anything.
         () = store.closed() => Err(StoreError::Closed.into()),
     };
     tracing::info!("stopping");
@@ -205,7 +205,7 @@ fn announce(listening: &Listening, path: &Path) -> Result<(), ServerError> {
     })
 }
 
-/// Removes what is too old, in steps so small that nobody waits for them.
+/// Removes old data, in steps so small that nobody waits for them.
 async fn prune(store: Store, fleet: Fleet, retention_days: u32, shutdown: CancellationToken) {
     let mut next = tokio::time::interval(PRUNE_INTERVAL);
     next.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,9 +1,10 @@
-//! The rule for text at the server's edge: what a person cannot see, or a terminal obeys, is no part of a name.
+//! The rule for text at the server's edge: a name has no characters that a person cannot see, or that a terminal obeys.
 
 use homeport_api::text::replace_hidden;
 use homeport_protocol::limits;
 
-/// What a device told, as it is stored: line breaks become spaces, the rest is cleaned, and cut to the longest that a message may carry.
+/// A device's text, as the server stores it. Line breaks become spaces, hidden characters are replaced, and the text is cut to the longest
+/// that a message may carry.
 pub(crate) fn told(text: &str) -> String {
     limits::clip(clean(&text.replace(['\n', '\r', '\t'], " ")))
 }

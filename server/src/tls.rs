@@ -1,5 +1,5 @@
-//! TLS for the two ports: one server certificate, which is replaced while running, and client certificates that count only
-//! while they are active.
+//! TLS for the two ports. The server certificate is replaced while the server runs, and client certificates count only while they are
+//! active.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -20,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ca::{Authority, CaError, Fingerprint, ServerIdentity, fingerprint};
 
-/// How often the server certificate's age is looked at.
+/// How often the server checks the age of its certificate.
 const RENEWAL_CHECK: Duration = Duration::from_secs(60 * 60);
 
-/// Pause after the system refused to accept a connection, most likely for lack of file descriptors.
+/// Pause after `accept` failed, most likely for lack of file descriptors.
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Why TLS cannot be set up.
@@ -53,12 +53,13 @@ struct Current {
     renew_at: OffsetDateTime,
 }
 
-/// Which certificates of the authority count. Called in every handshake, so from memory.
+/// Decides which certificates of the authority count. Every handshake calls it, so it answers from memory.
 pub trait Admission: Send + Sync + 'static {
     /// Whether a certificate is active now.
     fn is_active(&self, certificate: &Fingerprint) -> bool;
 
-    /// This one, which the authority signed and whose time is not over, was refused. The other end has not shown yet that it holds the key. Must not block.
+    /// A handshake refused this certificate, which the authority signed and which has not expired. The client has not yet proven that it
+    /// holds the key. Must not block.
     fn refused(&self, _certificate: &CertificateDer<'_>) {}
 }
 
@@ -78,7 +79,7 @@ pub fn mqtt_config(
     Ok(Arc::new(config(verifier, certificate, admission)?))
 }
 
-/// TLS for the HTTPS port: a client certificate is welcome. One that is shown must be active.
+/// TLS for the HTTPS port: a client certificate is optional. If the client shows one, it must be active.
 pub fn https_config(
     authority: &Authority,
     certificate: Arc<ServerCertificate>,
@@ -113,8 +114,8 @@ fn config(
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(certificate);
-    // No resumption: a resumed session would not ask whether the certificate is still active, and tickets cost each
-    // idle connection memory.
+    // No resumption: a resumed session would skip the check that the certificate is still active, and tickets cost each idle connection
+    // memory.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)
@@ -129,7 +130,7 @@ struct ActiveVerifier<F> {
 // === impl ServerCertificate ===
 
 impl ServerCertificate {
-    /// A certificate for a server that is reached under `names` (DNS names and IP addresses), kept in `path` with its key.
+    /// A certificate for a server that clients reach at `names` (DNS names and IP addresses), kept in `path` with its key.
     pub fn open(path: PathBuf, authority: Arc<Authority>, names: Vec<String>) -> Result<Self, TlsError> {
         let identity = ServerIdentity::open(&path, &authority, &names, OffsetDateTime::now_utc())?;
         let current = RwLock::new(Current::new(identity)?);
@@ -159,12 +160,12 @@ impl ServerCertificate {
                 Ok(Err(error)) => {
                     tracing::error!(%error, "cannot renew the server's certificate; trying again in an hour");
                 }
-                Err(error) => tracing::error!(%error, "renewing the server's certificate broke off"),
+                Err(error) => tracing::error!(%error, "the renewal of the server's certificate broke off"),
             }
         }
     }
 
-    /// Replaces the certificate if it is due, and says whether it was.
+    /// Replaces the certificate if it is due for renewal, and returns whether it was.
     fn renew_if_due(&self, now: OffsetDateTime) -> Result<bool, TlsError> {
         if now < self.current.read().renew_at {
             return Ok(false);
@@ -216,7 +217,8 @@ impl<F: Admission> ClientCertVerifier for ActiveVerifier<F> {
             Ok(verified)
         } else {
             self.admission.refused(end_entity);
-            // Ours, but no longer (or not yet) known: the alert tells the device that it was not the connection.
+            // Our authority signed it, but the server no longer (or not yet) knows it. The alert tells the device that the connection is
+            // not the problem.
             Err(rustls::CertificateError::Revoked.into())
         }
     }

@@ -21,19 +21,19 @@ static FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/web.rs"));
 
 const INDEX: &str = "index.html";
 
-/// For files whose names change with their content.
+/// `Cache-Control` of files whose names change with their content.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
-/// Ask every time whether it has changed.
+/// `Cache-Control` of other files: the browser asks every time whether they have changed.
 const REVALIDATE: &str = "no-cache";
 
 /// Shortest hash in a file name: `main-4F5XKQ2A.js`.
 const NAME_HASH: usize = 8;
 
-/// Answers with a file of the page. Paths that are none are places inside the page, which it shows itself.
+/// Answers with a file of the page. A path that is not a file is a place inside the page, which the page itself shows.
 pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let name = uri.path().trim_start_matches('/');
-    // Programs that ask for what is not there are told, in their language.
+    // A program that asks for a missing path gets a problem as JSON, not the page.
     if ["api/", "device/", ".well-known/"]
         .iter()
         .any(|prefix| name.starts_with(prefix))
@@ -44,12 +44,12 @@ pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
         return Refusal::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method-not-allowed",
-            "the page can only be read",
+            "this path only supports GET and HEAD",
         )
         .into_response();
     }
     let found = find(name).or_else(|| {
-        // A missing script is not a place: to show the page instead would hide what is wrong.
+        // A missing script is not a place: the page in its stead would hide the error.
         let is_place = !name.rsplit('/').next().unwrap_or_default().contains('.');
         is_place.then(|| find(INDEX)).flatten()
     });

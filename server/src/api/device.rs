@@ -1,4 +1,4 @@
-//! What devices fetch over HTTPS, with their certificate: bundles, and where MQTT is.
+//! The routes for devices, which show their certificate over HTTPS: bundles, and the address of MQTT.
 
 use std::io::SeekFrom;
 
@@ -30,10 +30,10 @@ use crate::{
     https::Peer,
 };
 
-/// Bytes of a file that are read at once.
+/// Bytes of a file that the server reads at once.
 const PIECE: usize = 64 * 1024;
 
-/// What a device needs to know after it got its certificate.
+/// The settings that a device needs after it got its certificate.
 #[derive(Debug, Serialize)]
 struct DeviceConfig {
     device_id: DeviceId,
@@ -99,7 +99,7 @@ async fn bundle(
         .await
         .map_err(|error| unreadable(&error))?;
     let pieces = ReaderStream::with_capacity(file.take(length), PIECE);
-    // A download may last for hours: one that a revoked certificate began breaks off.
+    // A download may last for hours: it breaks off when the certificate that began it is revoked.
     let body = Body::from_stream(pieces.map(move |piece| match identify(&fleet, peer) {
         Ok(holder) if holder == device => piece,
         _ => Err(std::io::Error::from(std::io::ErrorKind::PermissionDenied)),
@@ -117,7 +117,8 @@ async fn bundle(
     Ok(response)
 }
 
-/// The certificate is asked for again with every request and every piece of a download: a revoked one stops counting on connections that are open.
+/// The server checks the certificate again with every request and every piece of a download. So a revoked one stops counting on open
+/// connections too.
 fn identify(fleet: &Fleet, peer: Peer) -> Result<DeviceId, Refusal> {
     let certificate = peer.certificate.as_ref();
     certificate
@@ -151,7 +152,7 @@ fn with_headers(status: StatusCode, etag: &str, body: Body) -> Response {
 }
 
 fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
-    // Made of digits, hex and our own text.
+    // The value consists of digits, hex and our own text.
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }

@@ -19,10 +19,10 @@ use crate::{
     people::Credential,
 };
 
-/// How often a silent stream shows that it is alive, so that proxies keep it open.
+/// How often the server sends a comment on a silent stream, so that proxies keep it open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// How often it is looked whether who watches is still logged in.
+/// How often the server checks again that a stream's user is still logged in.
 const RECHECK: Duration = Duration::from_secs(30);
 
 struct Feed {
@@ -33,14 +33,14 @@ struct Feed {
     shutdown: CancellationToken,
 }
 
-/// What happens from now on
+/// Events from now on
 ///
 /// Each `data:` is the JSON of an event. After `resync`, fetch everything again: events were lost.
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "events",
     responses(
         (status = 200, body = Event, content_type = "text/event-stream"),
-        (status = 429, description = "too many streams of this person are open", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "this person has too many streams open", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn follow(
@@ -67,7 +67,7 @@ fn too_many() -> Refusal {
         StatusCode::TOO_MANY_REQUESTS,
         "too-many-streams",
         format_args!(
-            "you follow events {STREAMS_BY_PERSON} times already: close a tab or a program that does"
+            "you have {STREAMS_BY_PERSON} event streams open already: close a tab or a program that follows events"
         ),
     )
     .retry_after(RECHECK.as_secs())

@@ -1,4 +1,4 @@
-//! All that is served over HTTPS: the REST API for people and programs with its description, downloads for devices, the web page.
+//! The routes of the HTTPS port: the REST API for people and programs with its description, downloads for devices, the web page.
 
 use axum::{
     Json, Router,
@@ -42,7 +42,7 @@ struct Description;
 
 struct Authentication;
 
-/// Everything that is served over HTTPS, but for EST.
+/// All routes of the HTTPS port, except EST.
 pub fn router(app: App) -> Router {
     let (protected, _) = protected().split_for_parts();
     let (public, _) = public().split_for_parts();
@@ -62,7 +62,7 @@ pub fn router(app: App) -> Router {
 /// The OpenAPI 3.1 description, as JSON.
 #[must_use]
 pub fn openapi_json() -> String {
-    // It is made of text and numbers, which always encode.
+    // The description consists of text and numbers, which always encode.
     description().to_pretty_json().unwrap_or_default()
 }
 
@@ -71,7 +71,7 @@ fn description() -> utoipa::openapi::OpenApi {
         .merge(public())
         .merge(protected())
         .split_for_parts();
-    // Names of operations are those of functions, which are the same in several modules: `list` becomes `devices_list`.
+    // utoipa names operations after functions, and several modules have functions of the same name: `list` becomes `devices_list`.
     let items = description.paths.paths.values_mut();
     let operations = items.flat_map(|item| {
         let methods = [
@@ -127,10 +127,10 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(audit::http::list))
 }
 
-/// Whether the server is up, and takes all that it should
+/// Whether the server is up, and accepts everything that it should
 #[utoipa::path(
     get, path = "/api/v1/health", tag = "server", security(()),
-    responses((status = 200, body = Health), (status = 503, description = "The disk is full, or nothing can be written", body = Health))
+    responses((status = 200, body = Health), (status = 503, description = "The disk is full, or the server cannot write", body = Health))
 )]
 async fn health(State(fleet): State<Fleet>) -> (StatusCode, Json<Health>) {
     let (code, status) = match fleet.trouble() {

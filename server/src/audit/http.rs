@@ -9,7 +9,7 @@ use crate::http::{
     paging::{PageParameters, Wanted},
 };
 
-/// Who did what, newest first
+/// Entries of the audit record, newest first
 #[utoipa::path(get, path = "/api/v1/audit", tag = "audit", params(PageParameters), responses((status = 200, body = Page<AuditEntry>)))]
 pub(crate) async fn list(
     State(fleet): State<Fleet>,

@@ -14,7 +14,7 @@ use crate::{
 // === impl Fleet ===
 
 impl Fleet {
-    /// Who did what, newest first.
+    /// Entries, newest first.
     pub async fn audit_entries(&self, paging: Paging<u64>) -> Result<Page<AuditEntry>, FleetError> {
         Ok(self.0.store.read(move |tx| tx.audit_entries(&paging)).await?)
     }

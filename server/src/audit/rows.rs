@@ -10,13 +10,13 @@ use crate::store::{Paging, StoreError, Tx};
 /// Somebody failed to log in.
 pub(crate) const FAILED_LOGIN: &str = "session.fail";
 
-/// A device came with a certificate that the database does not know.
+/// A device showed a certificate that the database does not know.
 pub(crate) const UNKNOWN_CERTIFICATE: &str = "device.unknown-certificate";
 
 // === impl Tx ===
 
 impl Tx {
-    /// Adds an entry, in the transaction that does what it tells of.
+    /// Adds an entry, in the transaction that does the action.
     pub fn audit(
         &self,
         now_ms: i64,
@@ -33,7 +33,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Forgets the oldest entries from before `before_ms` that strangers and devices caused, at most `limit` of a kind.
+    /// Deletes the oldest entries from before `before_ms` that strangers and devices caused, at most `limit` of a kind.
     pub fn prune_audit(&self, before_ms: i64, limit: u32) -> Result<usize, StoreError> {
         let mut statement = self.0.prepare_cached(
             "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE action = ? ORDER BY id LIMIT ?) AND at_ms < ?",
@@ -45,7 +45,7 @@ impl Tx {
         Ok(forgotten)
     }
 
-    /// Whom the newest entries of this kind are about, from `since_ms` on, at most `limit`.
+    /// Subjects of the newest entries of this kind, from `since_ms` on, at most `limit`.
     pub fn audited_since(
         &self,
         action: &str,

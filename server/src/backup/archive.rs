@@ -15,10 +15,10 @@ use tar::{Archive, Builder, EntryType, Header};
 use super::{BackupError, file_error};
 use crate::{bundles, ca, files, hex, people, store};
 
-/// The format that is written, and the highest that is read.
+/// The format that this server writes, and the highest that it reads.
 const FORMAT: u32 = 1;
 
-/// First entry: what this is.
+/// First entry: the backup's description of itself.
 const ABOUT: &str = "homeport-backup.json";
 
 /// Last entry, as `sha256sum` writes and checks it: one line for each other entry.
@@ -30,7 +30,7 @@ const MAX_ABOUT: u64 = 4096;
 /// Longest last entry, in bytes: some 100,000 bundles.
 const MAX_SUMS: u64 = 16 * 1024 * 1024;
 
-/// Bytes that are copied at a time.
+/// Bytes that are copied at once.
 const PIECE: usize = 64 * 1024;
 
 /// A backup's description of itself.
@@ -38,7 +38,7 @@ const PIECE: usize = 64 * 1024;
 pub(super) struct About {
     format: u32,
     server_version: String,
-    /// The moment that it shows, milliseconds since 1970-01-01T00:00:00Z.
+    /// The moment whose state it holds, milliseconds since 1970-01-01T00:00:00Z.
     pub(super) created_ms: i64,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Writer<W: Write> {
     created_ms: i64,
 }
 
-/// Lets through so many bytes and hashes them.
+/// Passes on a limited number of bytes and hashes them.
 struct Hashing<R> {
     source: R,
     hash: Sha256,
@@ -75,13 +75,13 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
-    /// Adds a file, and returns the lower-case hex SHA-256 of what it held.
+    /// Adds a file, and returns the lower-case hex SHA-256 of its content.
     pub(super) fn add(&mut self, name: &str, source: File) -> io::Result<String> {
         let length = source.metadata()?.len();
         self.append(name, source, length)
     }
 
-    /// Without this, the archive is not whole.
+    /// Writes the last entry, without which the archive is incomplete.
     pub(super) fn finish(mut self) -> io::Result<()> {
         let sums = std::mem::take(&mut self.sums);
         self.append(SUMS, sums.as_bytes(), sums.len() as u64)?;
@@ -131,10 +131,10 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
-/// Unpacks the backup `source` into the empty directory `into`, and checks all of it. Nothing but what a backup holds is unpacked.
+/// Unpacks the backup `source` into the empty directory `into`, and checks all of it. Only entries that a backup can hold are unpacked.
 pub(super) fn unpack(source: impl Read, into: &Path) -> Result<About, BackupError> {
     let mut archive = Archive::new(source);
-    // Raw: no extension of tar is needed for our names, and their content would be read into memory.
+    // Raw: our names need no extension of tar, and `tar` would read the content of an extension into memory.
     let entries = archive.entries().map_err(damaged)?.raw(true);
     let mut about = None;
     let mut found = BTreeMap::new();
@@ -177,7 +177,7 @@ pub(super) fn unpack(source: impl Read, into: &Path) -> Result<About, BackupErro
             )));
         }
         if found.insert(name.clone(), hash).is_some() {
-            return Err(BackupError::Damaged(format!("{name} is in it twice")));
+            return Err(BackupError::Damaged(format!("it holds {name} twice")));
         }
     }
     Err(match about {
@@ -213,7 +213,9 @@ fn check_sums(sums: &[u8], found: &BTreeMap<String, String>) -> Result<(), Backu
         .find(|name| listed.get(*name) != found.get(*name))
     {
         None => Ok(()),
-        Some(name) => Err(BackupError::Damaged(format!("{name} is not what was written"))),
+        Some(name) => Err(BackupError::Damaged(format!(
+            "{name} has changed since it was written"
+        ))),
     }
 }
 
@@ -237,7 +239,7 @@ fn is_ours(name: &str) -> bool {
         || file_id(name).is_some()
 }
 
-/// The id of the bundle that an entry of this name is.
+/// The id of the bundle whose entry has this name.
 fn file_id(name: &str) -> Option<&str> {
     let (directory, file) = name.split_once('/')?;
     bundles::bundle_id(file).filter(|_| directory == bundles::DIRECTORY)

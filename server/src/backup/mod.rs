@@ -1,7 +1,7 @@
-//! Everything that a server keeps, in one file, and back again. See `docs/usage/backup.md`.
+//! Backup and restore of everything that a server keeps, in one file. See `docs/usage/backup.md`.
 //!
-//! The file is a tar archive that `tar` and `sha256sum` understand: what it is comes first, then the authority with its key, the bundles,
-//! the database, and last the SHA-256 of each, without which the archive is not whole.
+//! The file is a tar archive that `tar` and `sha256sum` understand. It begins with a description of itself, then come the authority with
+//! its key, the bundles and the database. The SHA-256 of each comes last; without that entry the archive is incomplete.
 
 use std::{
     fs::File,
@@ -24,15 +24,15 @@ use crate::{
     store::{self, StoreError, Tx, offline},
 };
 
-/// Why there is no backup, or why it was not restored. The state before is as it was.
+/// Why a backup or a restore failed. The present state is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// A file cannot be used.
     #[error("cannot use {}: {source}", .path.display())]
     File {
-        /// Which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// No room.
@@ -47,7 +47,7 @@ pub enum BackupError {
     /// A restore was cut short.
     #[error("a restore into {} was cut short: start the server once, which finishes it", .0.display())]
     Unfinished(PathBuf),
-    /// A bundle is not what it was.
+    /// The content of a bundle does not match its id.
     #[error(
         "the bundle {0} is damaged on this disk: delete it in the web page and upload it again, or make the backup with --no-bundles"
     )]
@@ -74,7 +74,7 @@ pub enum BackupError {
         .0.display()
     )]
     NotEmpty(PathBuf),
-    /// The server could not read what another user restored.
+    /// Another user runs the restore, and the server could not read the files.
     #[error("{} belongs to another user: run this as the user that the server runs as", .0.display())]
     Owner(PathBuf),
     /// The database.
@@ -89,13 +89,13 @@ pub struct Made {
     pub bundles: usize,
     /// Length of the file, in bytes.
     pub size: u64,
-    /// Bundles that the database knows and whose file is missing.
+    /// Bundles in the database whose file is missing.
     pub missing: Vec<String>,
 }
 
 /// Writes a backup of `data_dir`, whose server may be running, to the new file `to`, which only its owner can read.
 ///
-/// `authority` are the files of an authority that is not in the data directory.
+/// `authority` names the files of an authority outside the data directory.
 pub fn back_up(
     data_dir: &Path,
     authority: Option<&(PathBuf, PathBuf)>,
@@ -116,7 +116,7 @@ pub fn back_up(
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    // Before the database is copied: a certificate that was issued since may be missing in the copy, never the other way round.
+    // Taken before the database is copied: a certificate that the copy lacks was always issued after this time.
     let created_ms = now_ms();
     let work = tempfile::Builder::new()
         .prefix(".homeport-backup-")
@@ -174,8 +174,8 @@ pub fn back_up(
     })
 }
 
-/// Adds the bundles that the copied database knows. One whose file is gone was deleted after the copy was made, as a rule: the copy forgets it
-/// too.
+/// Adds the bundles that the copied database knows. A bundle whose file is gone was usually deleted after the copy was made: the copy
+/// forgets it too.
 fn add_bundles(
     archive: &mut Writer<&File>,
     directory: &Bundles,

@@ -1,4 +1,4 @@
-//! From a backup to a data directory.
+//! Restores a data directory from a backup.
 
 use std::{
     collections::HashSet,
@@ -25,37 +25,37 @@ use crate::{
     },
 };
 
-/// Clocks of certificates have whole seconds.
+/// Times in certificates have whole seconds.
 const SECOND: i64 = 1000;
 
 /// The name in the audit record.
 const ACTOR: &str = "system";
 
-/// How to restore.
+/// Options of a restore.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// Moves what is in the data directory aside.
+    /// Moves the present files of the data directory aside.
     pub replace: bool,
-    /// Lets certificates back that were issued after the backup was made, and that no database knows any more.
+    /// Readmits certificates that were issued after the backup was made and that no database knows any more.
     pub readmit: bool,
 }
 
 /// The outcome of a restore.
 #[derive(Debug)]
 pub struct Restored {
-    /// The moment that the backup shows, milliseconds since 1970-01-01T00:00:00Z.
+    /// The moment whose state the backup holds, milliseconds since 1970-01-01T00:00:00Z.
     pub created_ms: i64,
     /// Where the old files are now.
     pub aside: Option<PathBuf>,
-    /// Changes that the database takes over from the old one; `None` if there was none of the same authority that could be read.
+    /// Changes that the database takes over from the old one; `None` if there was no readable one of the same authority.
     pub inherited: Option<Inherited>,
-    /// Bundles that are newer than the backup and are offered again.
+    /// Bundles that are newer than the backup and can be deployed again.
     pub offered: Vec<String>,
     /// Bundles whose file is neither in the backup nor in the data directory.
     pub missing: Vec<String>,
 }
 
-/// Makes `data_dir` what it was when the backup `source` was made. Everything is checked before anything is touched; what fails or is cut short
+/// Restores `data_dir` from the backup `source`. Everything is checked before anything is touched: a restore that fails or is cut short
 /// leaves the present state.
 pub fn restore(source: &Path, data_dir: &Path, options: Options) -> Result<Restored, BackupError> {
     let failed = |source| file_error(data_dir, source);
@@ -99,7 +99,7 @@ pub fn restore(source: &Path, data_dir: &Path, options: Options) -> Result<Resto
     missing.sort();
     let offered: Vec<_> = newer.iter().map(|bundle| bundle.id.clone()).collect();
     offline::change(&database, |tx| {
-        // A person who was logged in then may have logged out since.
+        // A person whose session the backup holds may have logged out since.
         tx.delete_sessions()?;
         for bundle in &newer {
             tx.insert_bundle(now_ms, ACTOR, bundle)?;
@@ -130,7 +130,7 @@ pub fn restore(source: &Path, data_dir: &Path, options: Options) -> Result<Resto
     })
 }
 
-/// The old database knows who may connect, if it is one of the same authority.
+/// Takes over from the old database which certificates may connect, if it belongs to the same authority.
 fn inherit(data_dir: &Path, new: &Path, now_ms: i64) -> Option<Inherited> {
     let read = |directory: &Path| fs::read(directory.join(ca::CERTIFICATE_FILE)).ok();
     let old = data_dir.join(store::DATABASE);

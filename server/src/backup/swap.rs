@@ -1,7 +1,7 @@
-//! A restored state takes the place of the present one. A crash at any moment leaves the old state, or a swap that the next start finishes.
+//! A restored state replaces the present one. A crash at any moment leaves the old state, or a swap that the next start finishes.
 //!
-//! First everything is made ready in a directory beside the present state. One rename decides; after it the swap only goes forward: the old
-//! files move out, a second rename says that they are out, and the new ones move in.
+//! The restore first prepares everything in a directory beside the present state. One rename decides, and after it the swap only goes
+//! forward. The old files move out, a second rename records that, and the new files move in.
 
 use std::{
     ffi::OsStr,
@@ -12,19 +12,19 @@ use std::{
 use super::{BackupError, file_error};
 use crate::{bundles, ca, files, now_ms, people, store};
 
-/// How the names of a restore's own directories begin.
+/// Prefix of the names of a restore's own directories.
 pub(super) const PREFIX: &str = ".restore-";
 
-/// The directory while the old files move out. Its existence is the decision.
+/// Name of the directory while the old files move out. The swap is decided once it exists.
 const MOVING_OUT: &str = ".restore-out";
 
-/// The same directory while the new files move in.
+/// Name of the same directory while the new files move in.
 const MOVING_IN: &str = ".restore-in";
 
-/// In it: what is to be there.
+/// In it: the new files.
 pub(super) const NEW: &str = "new";
 
-/// In it: what was there.
+/// In it: the old files.
 const OLD: &str = "old";
 
 /// Whether a swap was decided and not finished.
@@ -32,7 +32,7 @@ pub(super) fn is_unfinished(data_dir: &Path) -> bool {
     data_dir.join(MOVING_OUT).exists() || data_dir.join(MOVING_IN).exists()
 }
 
-/// Finishes a restore that a crash cut short, if there is one, or removes what it had prepared. To be called before the database is opened.
+/// Finishes a restore that a crash cut short, if there is one, or removes its preparations. Call this before the database is opened.
 pub fn finish_restore(data_dir: &Path) -> Result<(), BackupError> {
     let failed = |source| file_error(data_dir, source);
     let left: Vec<_> = fs::read_dir(data_dir)
@@ -63,8 +63,8 @@ pub(super) fn is_work(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
 }
 
-/// Decides: `ready`, a directory in `data_dir` with [`NEW`] in it, takes the place of what is there. Where the old files are now, if there were
-/// any.
+/// Decides the swap: the files under [`NEW`] in `ready`, a directory in `data_dir`, replace the present ones. Returns where the old files
+/// are now, if there were any.
 pub(super) fn decide(ready: &Path, data_dir: &Path) -> Result<Option<PathBuf>, BackupError> {
     let failed = |source| file_error(data_dir, source);
     files::sync_dir(&ready.join(NEW)).map_err(failed)?;
@@ -85,7 +85,7 @@ pub(super) fn finish(data_dir: &Path) -> Result<Option<PathBuf>, BackupError> {
     move_in(data_dir, &moving_in).map_err(failed)
 }
 
-/// Bundles stay where they are: their names say what they hold.
+/// Moves the old files out. Bundles stay where they are: their names are the hashes of their content.
 fn move_out(data_dir: &Path, old: &Path) -> io::Result<()> {
     files::create_private_dir(old)?;
     let journals = [
@@ -136,7 +136,7 @@ fn move_in(data_dir: &Path, moving_in: &Path) -> io::Result<Option<PathBuf>> {
     Ok(aside)
 }
 
-/// None if the directory is gone: the swap was all but finished.
+/// The entries of a directory. There are none if it is gone: then the swap was all but finished.
 fn entries(directory: &Path) -> io::Result<Vec<fs::DirEntry>> {
     match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -163,7 +163,7 @@ mod tests {
         files::SERVER_IDENTITY,
     ];
 
-    /// A data directory with an old state, and what is to replace it.
+    /// A data directory with an old state, and the new state that replaces it.
     fn prepare() -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();
         let data_dir = directory.path();

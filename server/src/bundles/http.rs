@@ -22,7 +22,7 @@ use crate::http::{
 };
 use crate::{fleet::Fleet, store::StoreError};
 
-/// How much, and for how long, is read of an upload that is refused.
+/// How many bytes of a refused upload the server reads, and for how long.
 const LINGER_BYTES: usize = 1024 * 1024;
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -35,14 +35,14 @@ const WAITING: usize = 16;
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Expected {
-    /// Lower-case hex SHA-256 that the file should have. One that was damaged on the way is refused.
+    /// Lower-case hex SHA-256 that the file should have. The server refuses a file that was damaged on the way.
     sha256: Option<String>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Force {
-    /// Also if a deployment still needs it.
+    /// Delete the bundle even if a deployment still needs it.
     #[serde(default)]
     force: bool,
 }
@@ -58,7 +58,7 @@ pub(crate) async fn list(
 
 /// Upload a bundle
 ///
-/// The body is the file. Its signature is not checked here: the keyring of each device decides what it installs.
+/// The body is the file. The server does not check its signature: each device does, with its own keyring.
 #[utoipa::path(
     post, path = "/api/v1/bundles", tag = "bundles", params(Expected),
     request_body(content_type = "application/octet-stream", description = "the file"),
@@ -80,7 +80,7 @@ pub(crate) async fn upload(
     let upload = match begin(&fleet, &headers, &expected).await {
         Ok(upload) => receive(upload, body).await?,
         Err(refusal) => {
-            // Who asks first has not sent anything yet.
+            // A client that sent `Expect` has not sent the body yet.
             if !headers.contains_key(header::EXPECT) {
                 linger(body).await;
             }
@@ -146,8 +146,8 @@ async fn begin(fleet: &Fleet, headers: &HeaderMap, expected: &Expected) -> Resul
     Ok(begun.map_err(broken_off)??)
 }
 
-/// Reads what is on its way of a body that is refused: a client that is still sending when the connection closes sees a
-/// broken pipe instead of the reason.
+/// Reads the part of a refused body that is on its way. A client that is still sending when the connection closes sees a broken pipe
+/// instead of the reason.
 async fn linger(body: Body) {
     let mut body = body.into_data_stream();
     let mut left = LINGER_BYTES;
@@ -159,7 +159,7 @@ async fn linger(body: Body) {
             }
         }
     };
-    // Who sends slower than this reads the answer on the way.
+    // A client that sends slower than this reads the answer while it sends.
     let _: Result<(), _> = timeout(LINGER, read).await;
 }
 
@@ -173,7 +173,7 @@ async fn receive(mut upload: Upload, body: Body) -> Result<Upload, Refusal> {
         Ok::<_, UploadError>(upload)
     });
     let mut body = body.into_data_stream();
-    // What is missing after the end, a pause or a broken connection is found by its length.
+    // After the end, a pause or a broken connection, the length shows whether bytes are missing.
     while let Ok(Some(Ok(piece))) = timeout(PAUSE, body.next()).await {
         if pieces.send(piece).await.is_err() {
             break;

@@ -18,10 +18,10 @@ use crate::{
 /// Why an uploaded bundle was not added.
 #[derive(Debug, thiserror::Error)]
 pub enum AddError {
-    /// The file.
+    /// The file could not be stored.
     #[error(transparent)]
     Upload(#[from] UploadError),
-    /// The row.
+    /// The row could not be written.
     #[error(transparent)]
     Fleet(#[from] FleetError),
 }
@@ -42,7 +42,7 @@ impl Fleet {
             .await
     }
 
-    /// Puts an uploaded bundle into place, and says whether it is new. `expected` is the lower-case hex SHA-256 that it should have.
+    /// Puts an uploaded bundle into place, and returns whether it is new. `expected` is the lower-case hex SHA-256 that it should have.
     pub async fn add_bundle(
         &self,
         actor: String,
@@ -76,7 +76,7 @@ impl Fleet {
         Ok(added)
     }
 
-    /// Removes a bundle. One that a deployment still needs only with `force`: devices that have not fetched it fail.
+    /// Removes a bundle. A bundle that a deployment still needs is only removed with `force`: devices that have not fetched it fail.
     pub async fn delete_bundle(&self, actor: String, id: String, force: bool) -> Result<(), FleetError> {
         let _changing = self.0.library.lock().await;
         let bundle = id.clone();
@@ -98,7 +98,7 @@ impl Fleet {
                 Ok(tx.audit(now_ms(), &actor, "bundle.delete", &bundle, "")?)
             })
             .await?;
-        // After a crash between the two, the next start names the file in the log.
+        // After a crash between the two steps, the next start names the file in the log.
         self.0
             .bundles
             .remove(&id)

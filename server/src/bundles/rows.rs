@@ -1,4 +1,4 @@
-//! What is known about the files in the bundle store.
+//! Rows about the files in the bundle store.
 
 use homeport_api::{Bundle, Page};
 use rusqlite::{OptionalExtension as _, Row, params};
@@ -11,7 +11,7 @@ const COLUMNS: &str = "id, size, created_ms, created_by, manifest";
 // === impl Tx ===
 
 impl Tx {
-    /// Whether it is new.
+    /// Adds a bundle, and returns whether it is new.
     pub fn insert_bundle(
         &self,
         now_ms: i64,
@@ -52,14 +52,14 @@ impl Tx {
         Ok(paging.page(bundles, |bundle| (bundle.created_ms, bundle.id.clone()))?)
     }
 
-    /// Ids of all.
+    /// Ids of all bundles.
     pub fn bundle_ids<B: FromIterator<String>>(&self) -> Result<B, StoreError> {
         let mut statement = self.0.prepare_cached("SELECT id FROM bundles")?;
         let rows = statement.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Whether there was one.
+    /// Deletes a bundle, and returns whether there was one.
     pub fn delete_bundle(&self, id: &str) -> Result<bool, StoreError> {
         let deleted = self
             .0

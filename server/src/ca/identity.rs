@@ -14,7 +14,7 @@ pub struct ServerIdentity {
     pub chain: Vec<CertificateDer<'static>>,
     /// PKCS#8.
     pub key: PrivateKeyDer<'static>,
-    /// Names it is for.
+    /// DNS names and IP addresses that it is for.
     pub names: Vec<String>,
     /// When it should be replaced.
     pub renew_at: OffsetDateTime,
@@ -23,8 +23,8 @@ pub struct ServerIdentity {
 // === impl ServerIdentity ===
 
 impl ServerIdentity {
-    /// The same certificate as last time, if `path` holds one of this authority for these names that is not due for renewal; else a new one,
-    /// which is kept there.
+    /// Loads the certificate in `path`, if it is one of this authority for these names and not due for renewal. Otherwise makes a new one
+    /// and keeps it there.
     pub fn open(
         path: &Path,
         authority: &Authority,

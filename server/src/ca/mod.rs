@@ -33,11 +33,11 @@ const SERVER_LIFE: Duration = Duration::from_secs(90 * DAY);
 /// Life of a device certificate.
 const DEVICE_LIFE: Duration = Duration::from_secs(365 * DAY);
 
-/// How far the authority's and the server's certificates reach into the past: a board without a battery-backed clock
+/// How far the validity of the authority's and the server's certificates reaches into the past. A board without a battery-backed clock
 /// starts at the date of its image, which may be older than the server.
 const SERVER_BACKDATE: Duration = Duration::from_secs(2 * 365 * DAY);
 
-/// The same for device certificates, which the server checks by its own clock: for several servers that do not agree.
+/// The same for device certificates. A server checks them by its own clock, and the clocks of several servers may differ.
 pub(crate) const DEVICE_BACKDATE: Duration = Duration::from_secs(60 * 60);
 
 const DAY: u64 = 24 * 60 * 60;
@@ -48,26 +48,26 @@ const SERIAL_LEN: usize = 16;
 pub(crate) const CERTIFICATE_FILE: &str = "ca-certificate.pem";
 pub(crate) const KEY_FILE: &str = "ca-key.pem";
 
-/// Why the authority cannot work.
+/// Why the certificate authority failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A file does not hold what it should.
+    /// A file has content that cannot be used.
     #[error("{path} is not {expected}; restore it from a backup")]
     Content {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What it should be.
+        /// The expected content.
         expected: &'static str,
     },
-    /// The certificate is there and its key is not.
+    /// The certificate exists and its key is missing.
     #[error(
         "{0} is missing, but the certificate that belongs to it is there; restore the key from a backup \
          (without it every device has to be paired again: delete the certificate too, if that is what you want)"
@@ -117,13 +117,13 @@ pub fn fingerprint(certificate: &[u8]) -> Fingerprint {
 // === impl Authority ===
 
 impl Authority {
-    /// The authority whose files are in `directory`; makes them if there are none.
+    /// Loads the authority from its files in `directory`, or makes them if there are none.
     pub fn open(directory: &Path) -> Result<Self, CaError> {
         let (certificate, key) = (directory.join(CERTIFICATE_FILE), directory.join(KEY_FILE));
         match (exists(&certificate)?, exists(&key)?) {
             (true, true) => {}
             (true, false) => return Err(CaError::KeyMissing(key)),
-            // The key is written first: alone, it never signed anything.
+            // The key is written first: a key without a certificate never signed anything.
             (false, _) => create(&certificate, &key)?,
         }
         Self::load(&certificate, &key)
@@ -165,7 +165,7 @@ impl Authority {
         &self.certificate
     }
 
-    /// SHA-256 of the authority's certificate: what a pairing token names.
+    /// SHA-256 of the authority's certificate. Pairing tokens carry it.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         fingerprint(&self.certificate)
@@ -200,7 +200,7 @@ impl Authority {
         })
     }
 
-    /// A certificate for the request's key that makes its holder `device`. Of the request, nothing but the key gets into it.
+    /// Issues a certificate for the request's key, with `device` as its subject. It takes nothing but the key from the request.
     pub fn issue_device(
         &self,
         request: &CertificateRequest,
@@ -247,7 +247,7 @@ fn create(certificate_path: &Path, key_path: &Path) -> Result<(), CaError> {
     params
         .distinguished_name
         .push(DnType::OrganizationName, "Homeport");
-    // Part of the name, so that the authorities of two servers are told apart in a browser's list.
+    // The serial is part of the name, so that people can tell the authorities of two servers apart in a browser's list.
     let name = format!("Homeport CA {}", &hex(&serial.to_bytes())[..8]);
     params.distinguished_name.push(DnType::CommonName, name);
     params.serial_number = Some(serial);

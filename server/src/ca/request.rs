@@ -1,9 +1,9 @@
-//! What a device asks a certificate with.
+//! Certificate requests of devices.
 
 use rcgen::SubjectPublicKeyInfo;
 use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer, public_key::PublicKey};
 
-/// Largest certificate request that is looked at, in bytes of its DER form.
+/// Largest certificate request that is read, in bytes of its DER form.
 pub const MAX_REQUEST: usize = 8 * 1024;
 
 /// Smallest RSA key that is certified, in bits.
@@ -23,7 +23,7 @@ pub enum RequestError {
         "the body is not a PKCS#10 certificate request (RFC 2986): send it in base64 of DER or as PEM, as `openssl req -new` writes it"
     )]
     Malformed,
-    /// Not signed with the key that it is for.
+    /// Not signed with its own key.
     #[error("the certificate request is not signed with its own key")]
     Signature,
     /// A key that is too weak or unknown.
@@ -38,7 +38,7 @@ pub struct CertificateRequest {
     pub hostname: Option<String>,
     /// `serialNumber` of its subject: a hint.
     pub serial: Option<String>,
-    /// SHA-256 of its public key's DER form (SubjectPublicKeyInfo), which the request is signed with.
+    /// SHA-256 of its public key's DER form (SubjectPublicKeyInfo). The request is signed with that key.
     pub key_hash: [u8; 32],
     pub(super) public_key: SubjectPublicKeyInfo,
 }

@@ -64,7 +64,7 @@ pub(crate) async fn show(
     Ok(Json(fleet.deployment(id).await?))
 }
 
-/// Devices of a deployment, and how far they are
+/// Devices of a deployment, and their progress
 #[utoipa::path(
     get, path = "/api/v1/deployments/{id}/devices", tag = "deployments", params(("id" = u64, Path), InState, PageParameters),
     responses((status = 200, body = Page<DeviceProgress>), (status = 404, body = Problem, content_type = "application/problem+json"))
@@ -76,12 +76,14 @@ pub(crate) async fn devices(
     Wanted(paging): Wanted<u64>,
 ) -> Result<Json<Page<DeviceProgress>>, Refusal> {
     if wanted.state == Some(DeploymentState::Unknown) {
-        return Err(Refusal::malformed("`state` is none that a device can be in"));
+        return Err(Refusal::malformed(
+            "`state` is not a state that a device can be in",
+        ));
     }
     Ok(Json(fleet.deployment_devices(id, wanted.state, paging).await?))
 }
 
-/// Cancel a deployment where that still leaves the device as it is
+/// Cancel a deployment on the devices whose running system is still untouched
 #[utoipa::path(
     post, path = "/api/v1/deployments/{id}/cancel", tag = "deployments", params(("id" = u64, Path)),
     responses(

@@ -101,7 +101,7 @@ impl Fleet {
         Ok(found)
     }
 
-    /// Has devices install a bundle. Those that are not connected are told when they come back.
+    /// Deploys a bundle to devices. A device that is not connected gets the offer when it reconnects.
     pub async fn deploy(&self, actor: String, new: NewDeployment) -> Result<Deployment, FleetError> {
         let inner = Arc::clone(&self.0);
         self.change(move |tx, effects| {
@@ -116,7 +116,7 @@ impl Fleet {
             tx.audit(now_ms, &actor, "deployment.create", &id.to_string(), &detail)?;
             let mut commands = Vec::new();
             for device in &devices {
-                // Marked before it is sent: an unmarked one can be cancelled without asking the device.
+                // Marked before it is sent: the server can cancel an unmarked one without asking the device.
                 if inner.live.is_online(device) {
                     commands.extend(pending(tx, device)?.map(|command| (device.clone(), command)));
                 }
@@ -126,9 +126,10 @@ impl Fleet {
         .await
     }
 
-    /// Cancels a deployment on every device where that still leaves the running system untouched.
+    /// Cancels a deployment on every device whose running system is still untouched.
     ///
-    /// A device that may know of it is asked, and its answer settles it; for one that was never told, it is settled now.
+    /// The server asks a device that may know of it, and the device's answer settles it. On a device that was never told, it is cancelled
+    /// at once.
     pub async fn cancel(&self, actor: String, id: u64) -> Result<Deployment, FleetError> {
         self.change(move |tx, effects| {
             if find(tx, id)?.finished {
@@ -158,7 +159,7 @@ impl Fleet {
     }
 }
 
-/// What the device has to be told about its update: it may have missed it. From now on, it may know.
+/// Returns the command about its update that the device may have missed, and notes that the device may know of the update from now on.
 pub(crate) fn pending(tx: &Tx, device: &str) -> Result<Option<Command>, StoreError> {
     let Some(open) = tx.open_update(device)? else {
         return Ok(None);
@@ -175,7 +176,8 @@ pub(crate) fn pending(tx: &Tx, device: &str) -> Result<Option<Command>, StoreErr
     })))
 }
 
-/// Moves an update as its device reports, and returns how it is now. `None` for what changes nothing: late, repeated, not this device's.
+/// Applies a device's report to its update, and returns the update. `None` for a report that changes nothing: late, repeated, or about
+/// another device's update.
 pub(crate) fn advance(
     tx: &Tx,
     device: &str,
@@ -190,7 +192,7 @@ pub(crate) fn advance(
         return Ok(None);
     };
     let (current, deployment) = (update.update.state, report.deployment);
-    // A device that waits may find another thing to wait for.
+    // The reason why a device waits may change.
     let reason = report.reason.map(|reason| Why {
         code: reason.code,
         detail: told(&reason.detail),
@@ -226,7 +228,7 @@ pub(crate) fn advance(
     tx.update(deployment, device)
 }
 
-/// Done means that the new version runs. A device that does not say what runs is believed.
+/// Whether the new version really runs. The server believes a device that does not report its running version.
 fn is_honest(version: &str, running_version: &str) -> bool {
     running_version.is_empty() || running_version == version
 }
@@ -314,7 +316,7 @@ fn cancel_on(tx: &Tx, deployment: u64, device: &str, actor: &str) -> Result<Opti
     Ok(None)
 }
 
-/// Lists the effects of a change to a deployment, and returns how it is now.
+/// Lists the effects of a change to a deployment, and returns the deployment as it is now.
 fn announce(
     tx: &Tx,
     effects: &mut Effects,
@@ -322,7 +324,7 @@ fn announce(
     commands: Vec<(String, Command)>,
 ) -> Result<Deployment, FleetError> {
     for (device, command) in commands {
-        // What is in the database is a device id.
+        // The database only holds valid device ids.
         if let Ok(device) = device.parse() {
             effects.push(Effect::Deliver(device, command));
         }

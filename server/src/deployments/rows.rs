@@ -1,4 +1,4 @@
-//! Deployments: what is to be installed where.
+//! Deployments: a bundle for a target.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ use crate::store::{Paging, StoreError, Tx};
 pub struct OpenUpdate {
     /// Its deployment.
     pub deployment: u64,
-    /// Where it stands.
+    /// Its state.
     pub state: DeploymentState,
     /// Whether the device may know of it.
     pub sent: bool,
     /// Whether an operator wants it cancelled.
     pub cancel: bool,
-    /// What is offered.
+    /// The bundle that it offers.
     pub bundle: BundleOffer,
 }
 
@@ -29,7 +29,7 @@ const COLUMNS: &str = "id, bundle, version, target, created_ms, created_by";
 // === impl Tx ===
 
 impl Tx {
-    /// Adds a deployment of `bundle` on `devices`, of which none has an open one.
+    /// Adds a deployment of `bundle` on `devices`. None of them has an open one.
     pub fn insert_deployment(
         &self,
         now_ms: i64,
@@ -141,7 +141,7 @@ impl Tx {
             .optional()?)
     }
 
-    /// Devices on which a deployment can be cancelled: that leaves the running system as it is.
+    /// Devices on which a deployment can be cancelled, because their running system is still untouched.
     pub fn cancellable_devices(&self, deployment: u64) -> Result<Vec<String>, StoreError> {
         let mut statement = self.0.prepare_cached(
             "SELECT device, state FROM updates WHERE deployment = ? AND final = 0 ORDER BY id",
@@ -168,7 +168,7 @@ impl Tx {
             .query_row([bundle], |row| row.get(0))?)
     }
 
-    /// Whether `progress` is about where the update stands.
+    /// Whether `progress` is about the present state of the update.
     pub fn is_current(&self, device: &str, progress: &Progress) -> Result<bool, StoreError> {
         let open = self.open_update(device)?;
         Ok(open.is_some_and(|open| open.deployment == progress.deployment && open.state == progress.state))

@@ -1,11 +1,11 @@
-//! Which of a device's reports move an update, see [`DeploymentState`].
+//! Which reports of a device change the state of an update, see [`DeploymentState`].
 
 use homeport_protocol::DeploymentState::{self, Cancelled, Failed, Offered, RolledBack, Unknown, Verified};
 
 /// Whether an update in state `current` enters `reported`.
 ///
-/// Reports come in order, but some may be missing, and the last one comes again after a reconnect. So an update may skip states ahead, never
-/// leaves a final one, and never returns to before the point where the new slot was activated.
+/// Reports come in order, but some may be missing, and the device repeats the last one after a reconnect. So an update may skip states
+/// ahead, never leaves a final one, and never returns to before the point where the new slot was activated.
 pub(crate) fn enters(current: DeploymentState, reported: DeploymentState) -> bool {
     if current.is_final() || reported == current {
         return false;
@@ -15,7 +15,7 @@ pub(crate) fn enters(current: DeploymentState, reported: DeploymentState) -> boo
         Unknown | Offered => false,
         Failed => true,
         Cancelled => current != DeploymentState::Trial,
-        // Honest success: only a slot that was activated can have proven itself or been given up.
+        // Only an update whose slot was activated can be verified or rolled back.
         Verified => activated,
         RolledBack => activated || current == DeploymentState::Installing,
         // A device waits again, or starts over after a power cut.
@@ -93,7 +93,7 @@ mod tests {
             reports in proptest::collection::vec(proptest::sample::select(&ALL[..]), 0..40)
         ) {
             let states = run(&reports);
-            // Nothing follows a final state, and nothing unknown is ever entered.
+            // Nothing follows a final state, and no update enters an unknown state.
             let last = states.len() - 1;
             prop_assert!(states[..last].iter().all(|state| !state.is_final()));
             prop_assert!(!states.contains(&Unknown));

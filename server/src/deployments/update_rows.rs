@@ -1,4 +1,4 @@
-//! Updates: one row for each device of a deployment and each local install, one for every state it went through.
+//! Updates: one row for each device of a deployment and for each local install, and one for every state that an update entered.
 
 use homeport_api::{
     Bundle, DeviceProgress, DeviceUpdate, Page, StateChange, UpdateHistory, UpdateOrigin, Why,
@@ -19,9 +19,9 @@ const STATES: u32 = 256;
 /// A state that an update enters.
 #[derive(Debug, Clone)]
 pub struct Transition {
-    /// Which.
+    /// The state.
     pub state: DeploymentState,
-    /// Why.
+    /// The reason.
     pub reason: Option<Why>,
     /// Version that runs.
     pub running_version: String,
@@ -55,7 +55,7 @@ impl Tx {
         Ok(paging.page(updates, |update| update.id)?)
     }
 
-    /// Devices of a deployment, or those of them that are in `state`, in the order in which they were given it.
+    /// Devices of a deployment, or those of them that are in `state`, in the order in which the deployment listed them.
     pub fn updates_of_deployment(
         &self,
         deployment: u64,
@@ -185,8 +185,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Adds an update that did not come through this server, and forgets the device's oldest of that kind beyond [`LOCAL_INSTALLS`].
-    /// One that is known already is left as it is.
+    /// Adds an update that did not come through this server, and forgets the device's oldest of that kind beyond [`LOCAL_INSTALLS`]. A
+    /// known one stays as it is.
     pub fn insert_local_install(
         &self,
         now_ms: i64,
@@ -194,7 +194,7 @@ impl Tx {
         install: &LocalInstall,
         transition: &Transition,
     ) -> Result<(), StoreError> {
-        // Without a transaction id, what happened when and where names it well enough.
+        // Without a transaction id, the version, time and slot identify it well enough.
         let key = if install.transaction.is_empty() {
             format!("{} {} {}", install.slot, install.version, install.at_ms)
         } else {
@@ -268,7 +268,7 @@ impl Tx {
     }
 
     pub(crate) fn latest_update(&self, device: &str) -> Result<Option<DeviceUpdate>, StoreError> {
-        // The one that runs, else the newest.
+        // The running update, else the newest.
         let mut statement = self.0.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM updates WHERE device = ? ORDER BY final, id DESC LIMIT 1"
         ))?;
@@ -304,7 +304,7 @@ impl Tx {
     }
 }
 
-/// A row of `COLUMNS` with the device's name behind.
+/// Reads a row of `COLUMNS`, followed by the device's name.
 fn progress(row: &Row<'_>) -> Result<DeviceProgress, StoreError> {
     Ok(DeviceProgress {
         device: row.get(13)?,
@@ -339,7 +339,7 @@ fn update(row: &Row<'_>) -> Result<DeviceUpdate, StoreError> {
     })
 }
 
-/// The state of this name; [`DeploymentState::Unknown`] for names that are none.
+/// The state of this name; [`DeploymentState::Unknown`] for an unknown name.
 pub(crate) fn state(name: &str) -> DeploymentState {
     let name: StrDeserializer<'_, serde::de::value::Error> = name.into_deserializer();
     DeploymentState::deserialize(name).unwrap_or(DeploymentState::Unknown)
@@ -350,7 +350,7 @@ fn why(json: Option<String>) -> Result<Option<Why>, StoreError> {
         .transpose()
 }
 
-/// What the database's signed numbers can hold.
+/// The number, cut to the largest that the database's signed numbers hold.
 fn clamp(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

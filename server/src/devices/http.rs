@@ -21,7 +21,7 @@ use crate::http::{
 pub(crate) struct Selection {
     /// Only devices of this group.
     group: Option<String>,
-    /// Only those that people mean with this: the device with this id, else those with this name, else those whose id begins with it.
+    /// Only devices that match this text: the device with this id, else those with this name, else those whose id begins with it.
     find: Option<String>,
 }
 
@@ -73,7 +73,7 @@ pub(crate) async fn change(
     Ok(Json(device))
 }
 
-/// Remove a device and all that is known about it
+/// Remove a device and all data about it
 #[utoipa::path(
     delete, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)),
     responses((status = 204), (status = 404, body = Problem, content_type = "application/problem+json"))

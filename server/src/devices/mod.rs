@@ -57,7 +57,7 @@ impl Fleet {
         Ok(self.0.complete_page(devices))
     }
 
-    /// Devices that people mean with `text`: an id, a name, or the beginning of an id.
+    /// Devices that match `text`: an id, a name, or the beginning of an id.
     pub async fn find_devices(
         &self,
         text: String,
@@ -91,8 +91,8 @@ impl Fleet {
         .await
     }
 
-    /// Revokes a device's certificates and the pairing tokens that could replace them: its connection drops at once, and it cannot come
-    /// back until it is paired again with a token that is made from now on.
+    /// Revokes a device's certificates and the pairing tokens that could replace them. Its connection drops at once. The device cannot
+    /// reconnect until it is paired again with a token that is made from now on.
     pub async fn revoke_device(&self, actor: String, id: String) -> Result<Device, FleetError> {
         let device = self
             .change(move |tx, effects| {
@@ -110,7 +110,7 @@ impl Fleet {
         Ok(self.0.complete(device))
     }
 
-    /// Removes a device and all that is known about it.
+    /// Removes a device and all data about it.
     pub async fn delete_device(&self, actor: String, id: String) -> Result<(), FleetError> {
         self.change(move |tx, effects| {
             let device = tx.device(&id)?.ok_or_else(|| FleetError::no_device(&id))?;
@@ -145,7 +145,7 @@ impl Fleet {
     }
 }
 
-/// Takes back all that lets a device in: its certificates, and the tokens that would give it new ones.
+/// Revokes everything that lets a device in: its certificates, and the tokens that would give it new ones.
 fn shut_out(tx: &Tx, effects: &mut Effects, now_ms: i64, id: &str) -> Result<DeviceId, StoreError> {
     let device = device_id(id)?;
     effects.push(Effect::Deactivate(tx.revoke_certificates(now_ms, id, None)?));

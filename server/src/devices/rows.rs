@@ -41,7 +41,7 @@ impl Tx {
             .query_row([id], |row| row.get(0))?)
     }
 
-    /// The device, but for what only memory knows: it is shown offline.
+    /// The device, without the facts that only memory holds: it is shown offline.
     pub fn device(&self, id: &str) -> Result<Option<Device>, StoreError> {
         self.0
             .prepare_cached(&format!("SELECT {COLUMNS} FROM devices WHERE id = ?"))?
@@ -50,7 +50,7 @@ impl Tx {
             .transpose()
     }
 
-    /// All, or those of a group, by name.
+    /// All devices, or those of a group, by name.
     pub fn devices(
         &self,
         group: Option<&str>,
@@ -78,7 +78,7 @@ impl Tx {
         Ok(paging.page(devices, |device| (device.name.clone(), device.id.clone()))?)
     }
 
-    /// Those that people mean with `text`: the device with this id, else those with this name, else those whose id begins with it.
+    /// Devices that match `text`: the device with this id, else those with this name, else those whose id begins with it.
     pub fn find_devices(
         &self,
         text: &str,
@@ -96,7 +96,7 @@ impl Tx {
             )?;
         }
         if found.is_empty() && !text.is_empty() {
-            // Ids are of small letters and digits.
+            // Ids consist of lower-case letters and digits.
             found = self.assemble_all(
                 self.0
                     .prepare_cached(&format!(
@@ -125,7 +125,7 @@ impl Tx {
             .optional()?)
     }
 
-    /// Gives a device a name; whether there is one.
+    /// Gives a device a name, and returns whether there is such a device.
     pub fn rename_device(&self, id: &str, name: &str) -> Result<bool, StoreError> {
         let renamed = self
             .0
@@ -134,7 +134,7 @@ impl Tx {
         Ok(renamed == 1)
     }
 
-    /// Notes that a device was there.
+    /// Notes when the server saw a device, and at which address.
     pub fn device_seen(&self, now_ms: i64, id: &str, address: Option<&str>) -> Result<(), StoreError> {
         self.0
             .prepare_cached(
@@ -144,7 +144,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Keeps what a device says about itself.
+    /// Stores the inventory that a device reported.
     pub fn set_inventory(&self, id: &str, inventory: &Inventory) -> Result<(), StoreError> {
         let inventory = serde_json::to_string(inventory)?;
         self.0
@@ -153,7 +153,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Removes a device and all that is its own. Its telemetry goes in small steps, see [`Tx::prune_samples`].
+    /// Removes a device and all its data. Its telemetry is removed in small steps, see [`Tx::prune_samples`].
     pub fn delete_device(&self, id: &str) -> Result<bool, StoreError> {
         let deleted = self
             .0

@@ -1,4 +1,4 @@
-//! A brake on wrong tokens. Right ones always pass: nobody guesses 160 bits, so only the log and the database need it.
+//! A rate limit for wrong tokens. Right ones always pass: nobody guesses 160 bits, so the limit only protects the log and the database.
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
@@ -13,10 +13,10 @@ const MAX_FAILURES: u32 = 20;
 /// How long failures count.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Sources that are remembered at a time. While there are more, failures of others count as too many.
+/// Sources that are remembered at a time. While the table is full, a failure of any other source counts as too many.
 const MAX_SOURCES: usize = 4096;
 
-/// Counts failures by where they come from: an IPv4 address, or an IPv6 network of 64 bits, which is what one customer has.
+/// Counts failures by source: an IPv4 address, or an IPv6 network of 64 bits, which is what one customer has.
 #[derive(Debug, Default)]
 pub(super) struct Limiter(Mutex<HashMap<IpAddr, Failures>>);
 
@@ -29,7 +29,7 @@ struct Failures {
 // === impl Limiter ===
 
 impl Limiter {
-    /// Notes a failure. If its source has had too many, says how long it should wait.
+    /// Notes a failure. If its source has had too many, returns how long it should wait.
     pub(super) fn failed(&self, source: IpAddr) -> Option<Duration> {
         let mut sources = self.0.lock();
         let source = network(source);

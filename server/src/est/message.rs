@@ -4,7 +4,7 @@ use base64::{Engine as _, alphabet, engine};
 use cms::content_info::ContentInfo;
 use der::{Decode as _, Encode as _};
 
-/// Length of the lines that are sent (RFC 2045 section 6.8 allows up to 76).
+/// Length of the lines that the server sends (RFC 2045 section 6.8 allows up to 76).
 const LINE: usize = 64;
 
 /// Some clients leave the padding out.
@@ -13,8 +13,8 @@ const BASE64: engine::GeneralPurpose = engine::GeneralPurpose::new(
     engine::GeneralPurposeConfig::new().with_decode_padding_mode(engine::DecodePaddingMode::Indifferent),
 );
 
-/// The bytes of a base64 body. Line breaks, spaces and the first and last line of PEM do not matter, nor does text
-/// before the first line of PEM and after the last, as `openssl req -text` writes it.
+/// The bytes of a base64 body. Line breaks, spaces and the first and last line of PEM do not matter. Nor does text before the first line of
+/// PEM and after the last, as `openssl req -text` writes it.
 pub(super) fn decode(body: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(body).ok()?;
     let is_pem = text.lines().any(|line| line.starts_with("-----BEGIN "));

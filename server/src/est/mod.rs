@@ -23,20 +23,20 @@ use crate::{
     https::Peer,
 };
 
-/// Largest body, in bytes: base64 makes four of three, and there are line breaks.
+/// Largest body, in bytes: base64 turns three bytes into four, and adds line breaks.
 const MAX_BODY: usize = 2 * MAX_REQUEST;
 
 /// When a client should try again after the server could not store something.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// What a certificate request says about its sender. Unproven: for people, never for decisions.
+/// Unproven facts about the sender of a certificate request: for people, never for decisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hints {
     /// Common name of the request: the device's host name.
     pub hostname: Option<String>,
     /// `serialNumber` of the request: the hardware's serial number.
     pub serial: Option<String>,
-    /// Where the request came from.
+    /// Address that the request came from.
     pub peer: IpAddr,
 }
 
@@ -52,16 +52,16 @@ pub enum IssueError {
     /// The token's time is over, or it was revoked.
     #[error("expired")]
     Expired,
-    /// The certificate that a renewal was asked with is revoked, expired or unknown.
+    /// The certificate of a client that asked for a renewal is revoked, expired or unknown.
     #[error("the certificate is not active")]
     NotActive,
     /// The device got too many certificates; it may ask again after this time.
     #[error("too many certificates")]
     Limited(Duration),
-    /// The certificate could not be signed; nothing has changed.
+    /// The authority could not sign the certificate; nothing has changed.
     #[error("{0}")]
     Sign(String),
-    /// The database could not be asked or written; nothing has changed.
+    /// The database could not be read or written; nothing has changed.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -71,14 +71,14 @@ pub trait Sign: FnOnce(&DeviceId) -> Result<DeviceCertificate, CaError> + Send +
 
 impl<F: FnOnce(&DeviceId) -> Result<DeviceCertificate, CaError> + Send + 'static> Sign for F {}
 
-/// EST's questions to the fleet. Both requests are one transaction: it asks whether the device may have a certificate, has it signed, and
-/// makes it active. They resolve after the commit.
+/// The requests of EST to the fleet. Each of `enrol` and `renew` is one transaction: it decides whether the device may have a certificate,
+/// has it signed, and activates it. Both resolve after the commit.
 pub trait Enrolment: Clone + Send + Sync + 'static {
-    /// Uses up the token with this secret for a certificate of the device that it is for. One of any number of concurrent calls with different
-    /// keys is `Ok`. All other certificates of the device are revoked.
+    /// Uses up the token with this secret, and issues a certificate for the token's device. Only one of several concurrent calls with
+    /// different keys returns `Ok`. All other certificates of the device are revoked.
     ///
-    /// `key` is the SHA-256 of the public key whose owner asks. The same key may ask again until its device has connected: the
-    /// answer may have been lost on its way.
+    /// `key` is the SHA-256 of the device's public key. A device may ask again with the same key until it has connected: the answer may
+    /// have been lost.
     fn enrol(
         &self,
         secret: &[u8],
@@ -87,15 +87,15 @@ pub trait Enrolment: Clone + Send + Sync + 'static {
         sign: impl Sign,
     ) -> impl Future<Output = Result<(DeviceId, DeviceCertificate), IssueError>> + Send;
 
-    /// Gives the holder of `certificate` a new one. The old one stays active until the new one is first used, so that a device which loses
-    /// the answer is not locked out.
+    /// Gives the holder of `certificate` a new one. The old one stays active until the device first uses the new one, so that a lost answer
+    /// does not lock the device out.
     fn renew(
         &self,
         certificate: &Fingerprint,
         sign: impl Sign,
     ) -> impl Future<Output = Result<(DeviceId, DeviceCertificate), IssueError>> + Send;
 
-    /// Whose certificate this is. Active certificates only; from memory.
+    /// The device that holds this certificate, if it is active; from memory.
     fn identify(&self, certificate: &Fingerprint) -> Option<DeviceId>;
 }
 
@@ -138,7 +138,7 @@ async fn enrol<E: Enrolment>(
     let Some(secret) = pairing_secret(&headers)? else {
         return Err(est.wrong_token(source, IssueError::Unknown));
     };
-    // Before the token is used up: a request that cannot be granted should not cost it.
+    // Checked before the token is used up: a bad request should not cost the token.
     let request = certificate_request(&body)?;
     let hints = Hints {
         hostname: request.hostname.clone(),
@@ -162,7 +162,7 @@ async fn renew<E: Enrolment>(
     body: Bytes,
 ) -> Result<Response, Failure> {
     let certificate = peer.certificate.ok_or(Failure::NoCertificate)?;
-    // Spares the database; the transaction asks again.
+    // This check spares the database; the transaction checks again.
     est.enrolment
         .identify(&certificate)
         .ok_or(Failure::NoCertificate)?;
@@ -176,7 +176,7 @@ fn answer((device, certificate): &(DeviceId, DeviceCertificate)) -> Result<Respo
     Ok(pkcs7("application/pkcs7-mime; smime-type=certs-only", body))
 }
 
-/// The secret of HTTP Basic authentication (RFC 7617); `None` if what is there cannot be a token's.
+/// The secret of HTTP Basic authentication (RFC 7617); `None` if it cannot be the secret of a token.
 fn pairing_secret(headers: &HeaderMap) -> Result<Option<Vec<u8>>, Failure> {
     let value = headers.get(header::AUTHORIZATION).ok_or(Failure::NoToken)?;
     let secret = || {

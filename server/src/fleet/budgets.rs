@@ -1,4 +1,4 @@
-//! What one device may take of the server: buckets that fill up all the time.
+//! Budgets of one device: token buckets.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -6,32 +6,32 @@ use homeport_protocol::DeviceId;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-/// The bucket of samples is as large as what flows into it in this time: what a device collected while it was away.
+/// Time in which the bucket of samples fills up. So large a bucket lets a device send at once what it collected while it was away.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Reports and connections of one device at once: a hundred local installs, and an update, of a device that was away for weeks.
+/// Reports and connections of one device at once: a device that was away for weeks sends a hundred local installs, and an update.
 const REPORTS: u32 = 300;
 
-/// The time in which as many come back: one each second.
+/// Time in which that bucket fills up: one a second.
 const REPORTS_PERIOD: Duration = Duration::from_secs(300);
 
-/// News on the progress of one device's update at once.
+/// Progress messages of one device's update at once.
 const PROGRESS: u32 = 120;
 
-/// The time in which as many come back: two each second. The agent sends one.
+/// Time in which that bucket fills up: two a second. The agent sends one a second.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(60);
 
-/// Buckets above which full ones are forgotten: they say no more than none.
+/// Number of buckets above which full ones are forgotten: a full bucket equals a new one.
 const REMEMBERED: usize = 10_000;
 
-/// Everything that devices have a budget for.
+/// The budgets of all devices.
 #[derive(Debug)]
 pub(crate) struct Budgets {
     /// Samples that are stored. A message without any counts as one.
     pub(crate) samples: Budget,
-    /// What costs a transaction: reports and connections.
+    /// Messages that cost a transaction: reports and connections.
     pub(crate) reports: Budget,
-    /// What costs a query and wakes all who watch.
+    /// Messages that cost a query and wake all watchers.
     pub(crate) progress: Budget,
 }
 
@@ -73,11 +73,11 @@ impl Budget {
         }
     }
 
-    /// Takes `amount` from what the device may have.
+    /// Takes `amount` from the device's budget.
     ///
     /// # Errors
     ///
-    /// The time until there is as much. Nothing is taken then.
+    /// The time until the bucket holds enough. Nothing is taken then.
     pub(crate) fn take(&self, device: &DeviceId, amount: usize) -> Result<(), Duration> {
         let (now, amount) = (Instant::now(), number(amount));
         let mut buckets = self.buckets.lock();
@@ -92,7 +92,7 @@ impl Budget {
             left: self.filled(*bucket, now),
             at: now,
         };
-        // What is more than a whole bucket passes when nothing was taken: it would never pass otherwise.
+        // An amount larger than the bucket passes when the bucket is full: it would never pass otherwise.
         let missing = amount.min(self.size) - bucket.left;
         if missing > 0.0 {
             let wait = Duration::try_from_secs_f64(missing * self.period / self.size);
@@ -102,14 +102,14 @@ impl Budget {
         Ok(())
     }
 
-    /// Takes one as soon as there is one. Nothing is taken when this is dropped before.
+    /// Takes one as soon as the bucket holds one. A future that is dropped earlier takes nothing.
     pub(crate) async fn wait(&self, device: &DeviceId) {
         while let Err(wait) = self.take(device, 1) {
             sleep(wait).await;
         }
     }
 
-    /// Gives back what was taken and not used.
+    /// Gives back an amount that was taken and not used.
     pub(crate) fn give_back(&self, device: &DeviceId, amount: usize) {
         if let Some(bucket) = self.buckets.lock().get_mut(device) {
             bucket.left = (bucket.left + number(amount)).min(self.size);

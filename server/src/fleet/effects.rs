@@ -1,6 +1,6 @@
 //! Effects of a commit: memory, connections and watchers learn of it here, in the order of commits.
 //!
-//! A job lists its effects while it decides; nothing else may change what memory says about who is authorised. See
+//! A job lists its effects while it decides. Nothing else may change in memory who is authorised. See
 //! `docs/development/decisions/revocation.md`.
 
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::{
     store::{StoreError, Tx},
 };
 
-/// Devices of one change that watchers are told of one by one. If there are more, they fetch everything again: the events would not fit
-/// into the backlog of a watcher.
+/// Most devices of one change for which watchers get an event each. If there are more, watchers fetch everything again: that many events
+/// would not fit into a watcher's backlog.
 pub(crate) const MANY: u32 = 100;
 
 /// One thing that follows a commit.
@@ -27,19 +27,19 @@ pub(crate) enum Effect {
     Deactivate(Vec<Fingerprint>),
     /// The device's connection ends. Comes after [`Effect::Deactivate`], so that the device cannot return in between.
     Disconnect(DeviceId),
-    /// The device connected or disconnected, at this time.
+    /// The device connected (`true`) or disconnected, at this time.
     Online(DeviceId, bool, i64),
     /// A device changed.
     Device(Box<Device>),
-    /// Memory forgets a device that is no more.
+    /// Memory forgets a deleted device.
     Forget(DeviceId),
-    /// The device is told, if it is connected.
+    /// The device gets a command, if it is connected.
     Deliver(DeviceId, Command),
     /// An update of a device changed.
     Update(Box<DeviceProgress>),
-    /// The update left the state that memory knows the progress of.
+    /// The update left the state whose progress is in memory.
     Settle(DeviceId),
-    /// Watchers are told.
+    /// Watchers get an event.
     Publish(Event),
 }
 
@@ -64,7 +64,7 @@ impl Effects {
 // === impl Fleet ===
 
 impl Fleet {
-    /// Runs `job` in a transaction. The effects that it lists are applied after the commit, before the caller is answered.
+    /// Runs `job` in a transaction. The effects that it lists are applied after the commit, before the caller gets the answer.
     pub(crate) async fn change<T, E>(
         &self,
         job: impl FnOnce(&Tx, &mut Effects) -> Result<T, E> + Send + 'static,
@@ -104,7 +104,7 @@ impl Inner {
             Effect::Device(device) => self.publish_device(*device),
             Effect::Forget(device) => self.live.forget(device.as_str()),
             Effect::Deliver(device, command) => {
-                // A device that is not connected is told after it comes back.
+                // A device that is not connected gets the command after it reconnects.
                 let _ = self.registry.send(&device, &command);
             }
             Effect::Update(update) => self.publish_update(*update),

@@ -1,4 +1,4 @@
-//! What happens, for those who watch.
+//! Live events for watchers.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -8,7 +8,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::limits::STREAMS_BY_PERSON;
 
-/// Events that a slow watcher may be behind. Then it is told to fetch everything again.
+/// Events that a slow watcher may lag behind. After that, the server tells it to fetch everything again.
 const BACKLOG: usize = 256;
 
 #[derive(Debug)]
@@ -17,10 +17,10 @@ pub(crate) struct Events {
     watching: Watching,
 }
 
-/// How many streams each person has open. One HTTP/2 connection carries many, so places of connections do not bound them.
+/// How many streams each person has open. One HTTP/2 connection carries many, so the limit of connections does not bound them.
 type Watching = Arc<Mutex<HashMap<String, usize>>>;
 
-/// Follows what happens. Each item is the JSON of an [`Event`].
+/// A subscription to events. Each item is the JSON of an [`Event`].
 #[derive(Debug)]
 pub struct Watcher {
     events: broadcast::Receiver<Arc<str>>,
@@ -44,7 +44,7 @@ impl Events {
         }
     }
 
-    /// `None`: the person has as many streams open as one may have.
+    /// `None` if the person already has the most streams that one may have.
     pub(crate) fn watch(&self, person: &str) -> Option<Watcher> {
         let mut watching = self.watching.lock();
         let count = watching.entry(person.to_owned()).or_default();
@@ -67,7 +67,7 @@ impl Events {
 
     pub(crate) fn publish(&self, event: &Event) {
         if self.is_watched() {
-            // Nobody left is no error.
+            // It is no error that nobody watches.
             let _ = self.sender.send(json(event));
         }
     }

@@ -1,4 +1,4 @@
-//! What devices say is taken in.
+//! Takes in the messages of devices.
 
 use std::net::SocketAddr;
 
@@ -20,7 +20,7 @@ use crate::{
     text::told,
 };
 
-/// What a report led to.
+/// The result of a report.
 #[derive(Debug, Default)]
 struct Outcome {
     commands: Vec<Command>,
@@ -36,13 +36,13 @@ impl Handler for Fleet {
     }
 
     async fn connected(&self, device: &DeviceId, certificate: &Fingerprint, peer: SocketAddr) -> bool {
-        // Before CONNACK: a device that connects without end is slowed down as one that reports without end.
+        // Before CONNACK: a device that keeps reconnecting is slowed down like one that keeps reporting.
         self.0.budgets.reports.wait(device).await;
         let now_ms = now_ms();
         let (id, certificate) = (device.clone(), *certificate);
         let noted = self
             .change(move |tx, effects| {
-                // Revoked between the handshake and now: whoever revoked it may not have seen this connection.
+                // The certificate was revoked between the handshake and now: the revocation may not have seen this connection.
                 if tx.certificate_holder(now_ms, &certificate)?.as_ref() != Some(&id) {
                     return Ok::<_, StoreError>(false);
                 }
@@ -56,8 +56,8 @@ impl Handler for Fleet {
             })
             .await;
         noted.unwrap_or_else(|error| {
-            tracing::warn!(%device, %error, "cannot note that a device came");
-            // Nothing can be revoked either while nothing can be written: memory knows.
+            tracing::warn!(%device, %error, "cannot note that a device connected");
+            // While nothing can be written, nothing can be revoked either, so memory is right.
             let active = self.0.certificates.identify(&certificate).as_ref() == Some(device);
             if active {
                 self.0.live.set_online(device, true, now_ms);
@@ -77,14 +77,14 @@ impl Handler for Fleet {
                         effects.push(Effect::Online(id, false, now_ms));
                         effects.device(Some(row));
                     }
-                    // It was deleted, and its connection dropped for that.
+                    // The device was deleted, and its connection dropped for that reason.
                     None => effects.push(Effect::Forget(id)),
                 }
                 Ok::<_, StoreError>(())
             })
             .await;
         if let Err(error) = noted {
-            tracing::warn!(%device, %error, "cannot note that a device went");
+            tracing::warn!(%device, %error, "cannot note that a device disconnected");
             self.0.live.set_online(device, false, now_ms);
         }
     }
@@ -93,7 +93,7 @@ impl Handler for Fleet {
         if self.0.disk.room() != Room::Enough {
             return Err(HandlerError::Quota("the server's disk is nearly full"));
         }
-        // A message costs a turn of the writer, even if there is nothing in it or it was taken before.
+        // A message costs a turn of the writer, even if it is empty or a repeat.
         let count = batch.message.0.len().max(1);
         if self.0.budgets.samples.take(device, count).is_err() {
             return Err(HandlerError::Quota(
@@ -145,9 +145,9 @@ impl Handler for Fleet {
         if self.0.disk.room() == Room::None {
             return Err(HandlerError::Quota("the server's disk is full"));
         }
-        // PUBACK waits as well, which loses nothing: the agent keeps a report until PUBACK comes. It sends 8 at a time, so that each waits
-        // for 8 seconds at most, of the 60 after which the agent would give the connection up. *Quota exceeded* would make it connect
-        // again and send its inventory, which costs more than the report.
+        // PUBACK waits as well, without loss: the agent keeps a report until PUBACK comes. The agent sends 8 at a time, so each waits for
+        // at most 8 seconds; the agent would give the connection up after 60. *Quota exceeded* would make it connect again and send its
+        // inventory, which costs more than the report.
         self.0.budgets.reports.wait(device).await;
         let now_ms = now_ms();
         let position = check_position(&report)?;
@@ -169,7 +169,7 @@ impl Handler for Fleet {
     }
 
     fn progress(&self, device: &DeviceId, progress: Progress) {
-        // What is dropped is followed by newer news, or by the report of the next state.
+        // Newer progress, or the report of the next state, follows a dropped message.
         if self.0.budgets.progress.take(device, 1).is_ok() {
             self.0.live.tell(device, progress);
         }
@@ -179,7 +179,7 @@ impl Handler for Fleet {
 fn take(tx: &Tx, now_ms: i64, device: &str, report: Report, new: bool) -> Result<Outcome, HandlerError> {
     let mut outcome = Outcome::default();
     match report {
-        // A repeat is answered too: what was answered then may be lost with the PUBACK.
+        // A repeat gets an answer too: the first answer may be lost with the PUBACK.
         Report::Inventory(inventory) => {
             if new {
                 tx.set_inventory(device, &clip(inventory))?;
@@ -239,10 +239,10 @@ fn take_local_install(tx: &Tx, now_ms: i64, device: &str, install: &LocalInstall
 }
 
 fn check_position<T>(message: &Sequenced<T>) -> Result<(u64, u64), HandlerError> {
-    // What the database's numbers hold; at a million a second it lasts for 290,000 years.
+    // The range of the database's numbers: at a million messages a second it lasts for 290,000 years.
     if message.sequence == 0 || i64::try_from(message.sequence).is_err() {
         return Err(HandlerError::Refused(
-            "a sequence number is from 1 to 2^63 - 1".into(),
+            "a sequence number must be from 1 to 2^63 - 1".into(),
         ));
     }
     Ok((message.queue, message.sequence))
@@ -255,7 +255,7 @@ fn is_new(
     channel: Channel,
     (queue, sequence): (u64, u64),
 ) -> Result<bool, HandlerError> {
-    // Its connection is about to end. A revoked device keeps the message for when it is paired again.
+    // Its connection is about to end. A revoked device keeps the message until it is paired again.
     if !tx.has_active_certificate(device)? {
         return Err(if tx.has_device(device)? {
             HandlerError::Unavailable("the device is revoked".into())
@@ -266,7 +266,7 @@ fn is_new(
     Ok(tx.advance_queue(now_ms, device, channel.as_str(), queue, sequence)?)
 }
 
-/// The agent keeps to the limit; this is for whoever does not.
+/// The agent keeps to the limit; this is for clients that do not.
 fn clip(mut inventory: Inventory) -> Inventory {
     let texts = [
         &mut inventory.agent_version,

@@ -1,4 +1,4 @@
-//! What changes too often for the database: who is connected, and how far updates are.
+//! State that changes too often for the database: which devices are connected, and the progress of updates.
 
 use std::{
     collections::HashMap,
@@ -13,10 +13,10 @@ use tokio::sync::mpsc;
 use super::{Fleet, Inner};
 use crate::{store::StoreError, text::told};
 
-/// News on progress that may wait. What does not fit is dropped: newer news will come.
+/// Progress messages that may wait. The server drops further ones: newer ones will come.
 const WAITING_NEWS: usize = 1024;
 
-/// News on an update's progress, and from whom.
+/// A progress message, and its device.
 pub(crate) type News = (DeviceId, Progress);
 
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Live {
     news: mpsc::Sender<News>,
 }
 
-/// Devices that were seen since the server started.
+/// Devices that the server has seen since it started.
 #[derive(Debug)]
 struct Presence {
     online: bool,
@@ -80,7 +80,7 @@ impl Live {
     }
 
     pub(crate) fn tell(&self, device: &DeviceId, progress: Progress) {
-        // Full: newer news will come.
+        // The queue is full: newer progress will come.
         let _ = self.news.try_send((device.clone(), progress));
     }
 
@@ -110,7 +110,7 @@ impl Live {
     }
 }
 
-/// Keeps and publishes news on progress.
+/// Keeps and publishes progress messages.
 pub(crate) async fn follow(fleet: Weak<Inner>, mut news: mpsc::Receiver<News>) {
     while let Some((device, progress)) = news.recv().await {
         let Some(inner) = fleet.upgrade() else { return };

@@ -1,6 +1,6 @@
-//! What capabilities share: the database, connections, events, budgets, and what follows a commit.
+//! The parts that capabilities share: the database, connections, events, budgets, and what follows a commit.
 //!
-//! Each capability adds its methods to [`Fleet`]. One that changes something is one transaction, with its audit entry and its
+//! Each capability adds its methods to [`Fleet`]. A method that changes something is one transaction, with its audit entry and its
 //! [`effects`].
 
 use std::sync::Arc;
@@ -35,7 +35,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Fleet(pub(crate) Arc<Inner>);
 
-/// Where devices find this server, and how they know it.
+/// The addresses at which devices reach this server, and how they verify it.
 #[derive(Debug, Clone)]
 pub struct Addresses {
     /// Host and port of HTTPS, for pairing tokens.
@@ -46,7 +46,7 @@ pub struct Addresses {
     pub ca_fingerprint: [u8; 32],
 }
 
-/// What capabilities share.
+/// The parts that capabilities share.
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) store: Store,
@@ -64,18 +64,18 @@ pub(crate) struct Inner {
     pub(crate) library: tokio::sync::Mutex<()>,
 }
 
-/// What keeps the server from taking all that it should.
+/// A reason why the server does not accept everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// Devices keep their telemetry: the disk is nearly full.
     DiskLow,
-    /// Devices keep everything, operators use what was held back for them: the disk is full.
+    /// Devices keep everything, and operators use the room that is reserved for them: the disk is full.
     DiskFull,
     /// Nothing can be written.
     Failing,
 }
 
-/// Why the fleet did not do what it was asked.
+/// Why the fleet refused a request.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
     /// There is no such thing.
@@ -83,18 +83,18 @@ pub enum FleetError {
     NotFound {
         /// Kind of thing.
         what: &'static str,
-        /// Which.
+        /// Its id or name.
         id: String,
     },
-    /// It does not fit what is there.
+    /// The request conflicts with the present state.
     #[error("{detail}")]
     Conflict {
         /// Stable name of the problem.
         kind: &'static str,
-        /// What is in the way, and what to do.
+        /// The cause, and what to do next.
         detail: String,
     },
-    /// It can never be done.
+    /// The request is invalid and can never succeed.
     #[error("{0}")]
     Invalid(String),
     /// The database failed.
@@ -105,7 +105,7 @@ pub enum FleetError {
 // === impl Fleet ===
 
 impl Fleet {
-    /// The fleet that `store` remembers.
+    /// Loads the fleet from `store`.
     pub async fn load(
         store: Store,
         bundles: Bundles,
@@ -137,13 +137,13 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Where devices find this server.
+    /// The addresses at which devices reach this server.
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.0.addresses
     }
 
-    /// What keeps the server from taking all that it should, in words for an administrator.
+    /// The reason why the server does not accept everything, if there is one.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
         if self.0.store.is_failing() {
@@ -156,13 +156,13 @@ impl Fleet {
         }
     }
 
-    /// The files behind the bundles.
+    /// The files of the bundles.
     #[must_use]
     pub fn bundles(&self) -> &Bundles {
         &self.0.bundles
     }
 
-    /// Follows what happens from now on, for this person. `None`: the person has as many streams open as one may have.
+    /// Subscribes this person to events from now on. `None` if the person already has the most streams that one may have.
     #[must_use]
     pub fn watch(&self, person: &str) -> Option<Watcher> {
         self.0.events.watch(person)
@@ -182,13 +182,13 @@ impl Admission for Fleet {
 // === impl Inner ===
 
 impl Inner {
-    /// Adds what only memory knows.
+    /// Adds the facts that only memory holds.
     pub(crate) fn complete(&self, mut device: Device) -> Device {
         self.live.complete(&mut device);
         device
     }
 
-    /// Adds what only memory knows.
+    /// Adds the facts that only memory holds.
     pub(crate) fn complete_page(&self, mut page: Page<Device>) -> Page<Device> {
         page.items
             .iter_mut()
@@ -196,7 +196,7 @@ impl Inner {
         page
     }
 
-    /// Adds what only memory knows.
+    /// Adds the facts that only memory holds.
     fn complete_update(&self, mut progress: DeviceProgress) -> DeviceProgress {
         self.live.complete_update(&progress.device, &mut progress.update);
         progress

@@ -1,17 +1,17 @@
-//! How far each queue of a device has been taken: delivery is at least once, storing is exactly once.
+//! The last message that was stored of each queue of a device. Delivery is at least once, storing is exactly once.
 
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::store::{StoreError, Tx};
 
-/// Queues that are remembered for a device and channel. It starts a new one only when it lost its state; more than one at a time is the
-/// old one's last messages on their way.
+/// Queues that are remembered for a device and channel. A device starts a new queue only when it lost its state. Then the last messages of
+/// the old queue may still be on their way.
 const REMEMBERED: u32 = 4;
 
 // === impl Tx ===
 
 impl Tx {
-    /// Whether this message is new; from now on it is not.
+    /// Returns whether this message is new, and remembers it.
     pub fn advance_queue(
         &self,
         now_ms: i64,

@@ -20,7 +20,7 @@ const MAX_NAME: usize = 64;
 // === impl Fleet ===
 
 impl Fleet {
-    /// By name.
+    /// Groups, by name.
     pub async fn groups(&self, paging: Paging<String>) -> Result<Page<Group>, FleetError> {
         Ok(self.0.store.read(move |tx| tx.groups(&paging)).await?)
     }

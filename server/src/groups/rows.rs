@@ -10,7 +10,7 @@ const COLUMNS: &str = "name, (SELECT count(*) FROM group_devices WHERE group_dev
 // === impl Tx ===
 
 impl Tx {
-    /// Whether it is new.
+    /// Makes a group, and returns whether it is new.
     pub fn create_group(&self, name: &str) -> Result<bool, StoreError> {
         let inserted = self
             .0
@@ -28,7 +28,7 @@ impl Tx {
             .optional()?)
     }
 
-    /// By name.
+    /// Groups, by name.
     pub fn groups(&self, paging: &Paging<String>) -> Result<Page<Group>, StoreError> {
         let mut statement = self.0.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM groups WHERE name > ?1 ORDER BY name LIMIT ?2"
@@ -39,7 +39,7 @@ impl Tx {
         Ok(paging.page(rows, |group: &Group| group.name.clone())?)
     }
 
-    /// Whether there was one.
+    /// Removes a group, and returns whether there was one.
     pub fn delete_group(&self, name: &str) -> Result<bool, StoreError> {
         let deleted = self
             .0
@@ -56,7 +56,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Whether it was in.
+    /// Takes a device out of a group, and returns whether it was in it.
     pub fn leave_group(&self, name: &str, device: &str) -> Result<bool, StoreError> {
         let deleted = self
             .0

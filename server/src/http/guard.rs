@@ -1,4 +1,4 @@
-//! Who may do what, and what browsers are told.
+//! Authentication of requests, and security headers for browsers.
 
 use axum::{
     extract::{FromRequestParts, Request, State},
@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, 
 use super::{App, COOKIE, Refusal};
 use crate::{https::Connection, people::Credential};
 
-/// Whoever is logged in. Only for routes behind [`authenticate`].
+/// The user who is logged in. Only for routes behind [`authenticate`].
 #[derive(Debug, Clone)]
 pub(crate) struct Operator(pub(crate) Credential);
 
@@ -34,7 +34,7 @@ const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
 
 // No HSTS: the server's own CA signs its certificate, and browsers do not let people pass a certificate warning of a host with HSTS.
 
-/// Lets only those through who are logged in.
+/// Lets only requests of logged-in users through.
 pub(crate) async fn authenticate(
     State(app): State<App>,
     mut request: Request,
@@ -55,7 +55,7 @@ pub(crate) async fn authenticate(
     Ok(next.run(request).await)
 }
 
-/// Refuses what another site's page makes a browser send with our cookie.
+/// Refuses requests that another site's page makes a browser send with our cookie.
 pub(crate) fn check_origin(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     if method.is_safe() {
         return Ok(());
@@ -66,7 +66,7 @@ pub(crate) fn check_origin(method: &Method, uri: &Uri, headers: &HeaderMap) -> R
         (Some(site), _, _) => matches!(site, "same-origin" | "none"),
         (None, Some(origin), Some(host)) => origin.strip_prefix("https://") == Some(host),
         (None, Some(_), None) => false,
-        // No browser: those send one of the two. Without a cookie there is nothing to misuse.
+        // Not a browser: browsers send one of the two headers. Without a cookie there is nothing to misuse.
         (None, None, _) => cookie(headers).is_none(),
     };
     if own {
@@ -79,7 +79,7 @@ pub(crate) fn check_origin(method: &Method, uri: &Uri, headers: &HeaderMap) -> R
     ))
 }
 
-/// Adds the headers that keep browsers from being misused.
+/// Adds the headers that protect browsers from misuse.
 pub(crate) async fn secure(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in SECURITY_HEADERS {

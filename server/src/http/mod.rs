@@ -1,4 +1,4 @@
-//! What all routes share: who may call, pages, problems (RFC 9457), byte ranges.
+//! The parts that all routes share: authentication, pages, problems (RFC 9457), byte ranges.
 
 use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,7 @@ use crate::fleet::Fleet;
 /// Name of the session's cookie.
 pub(crate) const COOKIE: &str = "homeport_session";
 
-/// What requests work with.
+/// The state that handlers of requests use.
 #[derive(Debug, Clone)]
 pub struct App {
     /// The fleet.

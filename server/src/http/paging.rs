@@ -1,4 +1,4 @@
-//! Which page of a list is asked for.
+//! The page of a list that a client asks for.
 
 use axum::extract::{FromRequestParts, Query};
 use homeport_api::Page;
@@ -13,13 +13,13 @@ use crate::store::Paging;
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageParameters {
-    /// Only items behind those of another page: its `next`.
+    /// The `next` of another page: only items behind that page.
     after: Option<String>,
     /// Most items of the page, 1 to 200. Without it, 50.
     limit: Option<u32>,
 }
 
-/// The page of a list whose items are found by a `K`.
+/// The page of a list whose items have the key `K`.
 #[derive(Debug)]
 pub(crate) struct Wanted<K>(pub(crate) Paging<K>);
 
@@ -45,7 +45,7 @@ where
         match wanted.after {
             None => Ok(Self(Paging::first(limit))),
             Some(cursor) => Paging::behind(&cursor, limit).map(Self).ok_or_else(|| {
-                Refusal::malformed("`after` is not what a page of this list says in `next`: begin without it")
+                Refusal::malformed("`after` is not the `next` of a page of this list: begin without it")
             }),
         }
     }

@@ -19,13 +19,13 @@ use crate::{
 
 const PROBLEM: &str = "application/problem+json";
 
-/// Longest text of a framework's refusal that is passed on, in bytes.
+/// Longest text of the framework's refusals that the server passes on, in bytes.
 const MAX_DETAIL: usize = 4096;
 
-/// When to try again after the server could not do something for the moment, in seconds.
+/// Seconds after which a client should try again what the server cannot do for the moment.
 const RETRY_AFTER: u64 = 5;
 
-/// A request that is not done.
+/// The refusal of a request.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
@@ -34,21 +34,21 @@ pub(crate) struct Refusal {
     retry_after: Option<u64>,
 }
 
-/// For a path that is there, but not for this method.
+/// The answer for a path that does not support the method.
 pub(crate) async fn wrong_method() -> Refusal {
     Refusal::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method-not-allowed",
-        "this path does not know this method: see /api/v1/openapi.json",
+        "this path does not support this method: see /api/v1/openapi.json",
     )
 }
 
-/// Turns what the framework refused (bad JSON, a body that is too long, ...) into a problem.
+/// Turns refusals of the framework (bad JSON, a body that is too long, ...) into problems.
 pub(crate) async fn as_problem(response: Response) -> Response {
     let is_error = response.status().is_client_error() || response.status().is_server_error();
     let content_type = response.headers().get(header::CONTENT_TYPE);
     let is_text = content_type.is_none_or(|value| value.as_bytes().starts_with(b"text/plain"));
-    // Answers without a body, like that to HEAD or to a range that cannot be satisfied, say all in their headers.
+    // Answers without a body, e.g. to HEAD or to a range that cannot be satisfied, say everything in their headers.
     if !is_error || !is_text || response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
         return response;
     }

@@ -2,22 +2,22 @@
 
 use http::{HeaderMap, header};
 
-/// What of a file is asked for.
+/// The part of a file that a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Selected {
     /// All of it.
     Whole,
     /// From the first to the last byte, both included.
     Part(u64, u64),
-    /// Bytes that it does not have.
+    /// Bytes beyond the end of the file.
     Outside,
 }
 
-/// The part of a file of `size` bytes with this `etag` that a request asks for. Several ranges at a time are not supported: then the whole
-/// file is the answer, as the RFC allows.
+/// The part of a file of `size` bytes with this `etag` that a request asks for. The server does not support several ranges at a time: it
+/// answers with the whole file, as the RFC allows.
 pub(crate) fn select(headers: &HeaderMap, etag: &str, size: u64) -> Selected {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    // A range of another file than the one that the client began with is of no use to it.
+    // The client cannot use a range of a file other than the one that it began with.
     if headers.contains_key(header::IF_RANGE) && text(header::IF_RANGE) != Some(etag) {
         return Selected::Whole;
     }

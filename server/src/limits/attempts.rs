@@ -1,7 +1,7 @@
-//! How often passwords may be tried.
+//! Limits how often clients may try passwords.
 //!
-//! An attempt is counted before it is checked, and a right one is given back. Each one costs its address and its account; but where
-//! somebody logged in to that account before, there is a budget of its own, which strangers cannot use up.
+//! An attempt is counted before the password is checked, and given back if the password is right. Each attempt costs its address and its
+//! account. An address from which somebody logged in to that account before has a budget of its own, which strangers cannot use up.
 
 use std::{
     collections::HashMap,
@@ -16,44 +16,44 @@ use parking_lot::Mutex;
 use super::network;
 use crate::sha256;
 
-/// Attempts of one address: at once, and how long each takes to come back.
+/// Attempts of one address: how many at once, and the seconds until each comes back.
 const BY_ADDRESS: Budget = Budget::new(10, 30);
 
-/// Attempts for one account, from wherever nobody logged in to it.
+/// Attempts for one account from all addresses where nobody logged in to it.
 const BY_ACCOUNT: Budget = Budget::new(50, 6);
 
 /// Attempts for one account from one address where somebody logged in to it.
 const BY_KNOWN: Budget = Budget::new(10, 30);
 
-/// Attempts of all those for whom there is no room in a table.
+/// Attempts of all addresses and accounts that have no room in a table.
 const BY_REST: Budget = Budget::new(50, 1);
 
 /// Addresses, accounts, and pairs of both that are remembered.
 const REMEMBERED: usize = 4096;
 
-/// Attempts that are checked or wait for it, in all, from strangers.
+/// Attempts of all strangers that are being checked or wait for that.
 const WAITING: usize = 16;
 
-/// The same from where somebody logged in to that account before.
+/// The same for addresses where somebody logged in to that account before.
 const WAITING_KNOWN: usize = 16;
 
 /// How many of them one address may have.
 const WAITING_BY_NETWORK: usize = 8;
 
-/// When to come back if too many wait: a check takes some 50 ms.
+/// Time after which a client should try again if too many wait: a check takes some 50 ms.
 const BUSY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy)]
 struct Budget {
     size: u32,
-    /// How long one attempt takes to come back.
+    /// Time until one attempt comes back.
     interval: Duration,
 }
 
-/// Attempts that were made and did not come back yet.
+/// Attempts that were made and have not come back yet.
 #[derive(Debug, Clone, Copy)]
 struct Spent {
-    /// When all are back.
+    /// When all will be back.
     until: Instant,
 }
 
@@ -79,7 +79,7 @@ struct Table<K> {
     rest: Option<Spent>,
 }
 
-/// An attempt that is counted. Dropped when it has been checked.
+/// An attempt that is counted. It is dropped when it has been checked.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     attempts: Attempts,
@@ -116,7 +116,7 @@ impl Budget {
 // === impl Table ===
 
 impl<K: Hash + Eq + Copy> Table<K> {
-    /// The budget that counts for `key`, and what was spent of it.
+    /// The budget that counts for `key`, and the attempts that were spent.
     fn find(&mut self, key: &K, budget: Budget, now: Instant) -> (Budget, Option<Spent>) {
         if let Some(spent) = self.rows.get(key) {
             return (budget, Some(*spent));
@@ -172,7 +172,7 @@ impl Tables {
     fn know(&mut self, pair: (IpAddr, Name), now: Instant) {
         let known = &mut self.known.rows;
         if known.len() >= REMEMBERED && !known.contains_key(&pair) {
-            // Only logins come here, so that strangers cannot push anybody out.
+            // Only logins fill this table, so strangers cannot evict anybody.
             let oldest = known.iter().min_by_key(|(_, spent)| spent.until);
             if let Some(oldest) = oldest.map(|(pair, _)| *pair) {
                 known.remove(&oldest);
@@ -185,7 +185,7 @@ impl Tables {
 // === impl Attempts ===
 
 impl Attempts {
-    /// Remembers that somebody logged in as `user` from there.
+    /// Remembers that somebody logged in as `user` from `address`.
     pub(crate) fn know(&self, address: IpAddr, user: &str) {
         let pair = (network(address), sha256(user.as_bytes()));
         self.0.lock().know(pair, Instant::now());
@@ -195,7 +195,7 @@ impl Attempts {
     ///
     /// # Errors
     ///
-    /// How long to wait, if it may not be made now. Nothing is counted then.
+    /// How long the client has to wait, if the attempt may not be made now. Nothing is counted then.
     pub(crate) fn begin(&self, address: IpAddr, user: &str) -> Result<Attempt, Duration> {
         self.begin_at(address, user, Instant::now())
     }
@@ -361,7 +361,7 @@ mod tests {
         let tables = attempts.0.lock();
         assert!(tables.networks.rows.len() <= REMEMBERED && tables.accounts.rows.len() <= REMEMBERED);
         drop(tables);
-        // The rest shares one budget, and those who are known do not notice.
+        // The rest share one budget, and known users do not notice.
         assert_eq!(
             allowed(&attempts, "2001:db8::1".parse().unwrap(), "x", 100, now),
             0

@@ -1,4 +1,4 @@
-//! Bodies that come too slowly, and answers that nobody reads.
+//! Deadlines for request bodies that come too slowly, and for answers that the client does not read.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use super::{
     places::{Place, Stage},
 };
 
-/// A connection's requests, and what they wait for.
+/// The requests of a connection, and the side that each waits for.
 #[derive(Debug)]
 pub(crate) struct Progress {
     limits: Limits,
@@ -32,7 +32,7 @@ pub(crate) struct Progress {
 #[derive(Debug)]
 struct State {
     served: bool,
-    /// Requests under way, and since when each waits for its client to take more of the answer.
+    /// Requests under way, and the time since when each waits for its client to read more of the answer.
     requests: HashMap<u64, Option<Instant>>,
     next: u64,
     idle_since: Instant,
@@ -50,7 +50,7 @@ pub(crate) struct Paced<B> {
     inner: B,
     rate: u32,
     grace: Duration,
-    /// How long the client may still keep the server waiting.
+    /// Time for which the client may still keep the server waiting.
     credit: Duration,
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
@@ -92,7 +92,7 @@ impl Progress {
         }
     }
 
-    /// Waits until a deadline has passed, and says which.
+    /// Waits until a deadline has passed, and returns the reason to end the connection.
     pub(crate) async fn late(&self) -> &'static str {
         let mut check = tokio::time::interval(self.limits.check);
         check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -111,7 +111,7 @@ impl Progress {
             let mut stalled = state.requests.values().flatten();
             return stalled
                 .any(|start| since(*start) >= self.limits.stall)
-                .then_some("an answer was not read");
+                .then_some("the client did not read an answer");
         }
         let (limit, phase) = if state.served {
             (self.limits.idle, "no further request came")
@@ -225,7 +225,7 @@ impl hyper::body::Body for Answer {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(context);
-        // Asked for more: the client took what there was. Given more: now it is the client's turn.
+        // If hyper asks for more, the client took everything. Once hyper has more, it is the client's turn.
         let turn = polled.is_ready().then(Instant::now);
         self.request.waits_for_client(turn);
         polled
@@ -246,7 +246,7 @@ mod tests {
 
     use super::*;
 
-    /// What comes of a body of `pieces` chunks of `size` bytes, one each `pause`.
+    /// The result of a body of `pieces` chunks of `size` bytes, one each `pause`.
     async fn received(pieces: usize, size: usize, pause: Duration) -> Result<usize, axum::Error> {
         let chunks = Box::pin(stream::unfold(0, move |sent| async move {
             tokio::time::sleep(pause).await;

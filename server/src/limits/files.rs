@@ -4,10 +4,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::Limits;
 
-/// Descriptors for the database, bundles and everything else that is no connection.
+/// Descriptors for the database, bundles and everything else that is not a connection.
 const OTHER: u64 = 256;
 
-/// Devices that should fit at least.
+/// Devices that should at least fit.
 const DEVICES: u64 = 1024;
 
 /// Raises the limit of open files as far as the system allows, and warns if strangers could use it up.

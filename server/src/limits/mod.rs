@@ -1,6 +1,6 @@
-//! How much strangers, devices and people may take of the server: places, deadlines and attempts, for both ports.
+//! Limits for strangers, devices and people: places, deadlines and attempts, for both ports.
 //!
-//! The numbers are those of docs/SPECIFICATION.md; docs/development/decisions/limits.md says why.
+//! docs/SPECIFICATION.md lists the numbers, and docs/development/decisions/limits.md gives the reasons.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -21,9 +21,9 @@ pub(crate) const STREAMS_BY_PERSON: usize = 16;
 /// Places and deadlines of one port.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections at a time that have proven nothing: no active certificate, no login.
+    /// Concurrent connections that have proven nothing: no active certificate, no login.
     pub strangers: usize,
-    /// How many of them one IPv4 address or IPv6 network of 64 bits may have.
+    /// Most of them from one IPv4 address or IPv6 network of 64 bits.
     pub strangers_by_network: usize,
     /// Connections of one certificate.
     pub by_device: usize,
@@ -37,20 +37,20 @@ pub struct Limits {
     pub first_request: Duration,
     /// Longest time between two requests.
     pub idle: Duration,
-    /// How long a request's body, or an MQTT packet that has begun, may be late.
+    /// Time by which a request's body, or an MQTT packet that has begun, may be late.
     pub body_grace: Duration,
-    /// Bytes each second that make up for being late.
+    /// Rate that makes up for being late, in bytes a second.
     pub body_rate: u32,
-    /// Longest time that a client may take nothing of an answer, or a device nothing of what it is sent.
+    /// Longest time in which a client may read nothing of an answer, or a device nothing of what the server sends.
     pub stall: Duration,
-    /// Longest time that a device may take to acknowledge a command. MQTT forbids to send it again on the same connection, so that is
-    /// closed.
+    /// Longest time that a device may take to acknowledge a command. MQTT forbids to resend it on the same connection, so the server closes
+    /// the connection.
     pub acknowledge: Duration,
-    /// How often deadlines of open connections are looked at.
+    /// How often the server checks the deadlines of open connections.
     pub check: Duration,
 }
 
-/// What one customer has: an IPv4 address, or an IPv6 network of 64 bits.
+/// The network that one customer has: an IPv4 address, or an IPv6 network of 64 bits.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     let canonical = address.to_canonical();
     match canonical {
@@ -85,7 +85,7 @@ impl Default for Limits {
             idle: Duration::from_secs(60),
             body_grace: Duration::from_secs(30),
             body_rate: 1024,
-            // The kernel lets more be written when a third of its buffer is free, which may be a megabyte: 2 kB/s have to pass.
+            // The kernel accepts more bytes once a third of its buffer is free, which may be a megabyte: the client has to read 2 kB/s.
             stall: Duration::from_secs(600),
             acknowledge: Duration::from_secs(30),
             check: Duration::from_secs(1),

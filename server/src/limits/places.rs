@@ -1,4 +1,4 @@
-//! Who may be connected. Nobody waits for a place: whoever has proven least, for longest, makes room.
+//! The connections of a port. No connection waits for a place: the one that has proven least, for longest, is evicted.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Limits, network};
 
-/// How far a connection has come. Those with less are closed first.
+/// The stage of a connection. Connections at an earlier stage are closed first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     /// Not a byte yet.
@@ -29,7 +29,7 @@ pub(crate) enum Stage {
     Busy,
 }
 
-/// Somebody who has proven who they are.
+/// A client that has proven its identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Owner {
     /// SHA-256 of an active certificate.
@@ -60,7 +60,7 @@ struct Held {
 struct Holder {
     network: IpAddr,
     stage: Stage,
-    /// When it reached its stage: a count of all such moments.
+    /// When it reached its stage, as a count of all such moments.
     since: u64,
     evicted: CancellationToken,
 }
@@ -85,7 +85,7 @@ impl Places {
         }))
     }
 
-    /// A place for a connection from `address`. If there is none left, another stranger loses its own.
+    /// A place for a connection from `address`. If there is none left, another stranger is evicted.
     pub(crate) fn enter(&self, address: IpAddr) -> Place {
         let limits = &self.0.limits;
         let network = network(address);
@@ -134,7 +134,7 @@ impl Places {
 // === impl Held ===
 
 impl Held {
-    /// Closes the stranger of `network` that has come least far, and of those the oldest.
+    /// Closes the stranger of `network` at the earliest stage, and the oldest if there are several.
     fn evict(&mut self, network: IpAddr) {
         let of_network = self
             .strangers
@@ -163,12 +163,12 @@ impl Held {
 // === impl Place ===
 
 impl Place {
-    /// Waits until the connection has to end, to make room.
+    /// Waits until the connection is evicted.
     pub(crate) async fn evicted(&self) {
         self.evicted.cancelled().await;
     }
 
-    /// Notes how far the connection has come.
+    /// Notes the stage of the connection.
     pub(crate) fn reach(&self, stage: Stage) {
         let since = self.places.tick();
         let owner = self.owner.lock();
@@ -185,14 +185,14 @@ impl Place {
         }
     }
 
-    /// Leaves the strangers' places. The first owner counts: a device's connection stays the device's.
+    /// Moves the connection out of the strangers' places. The first owner counts: a device's connection stays the device's.
     pub(crate) fn belongs_to(&self, new: Owner) {
         let mut owner = self.owner.lock();
         if owner.is_some() {
             return;
         }
         let mut held = self.places.0.held.lock();
-        // Not there: it is being closed.
+        // If it is not there, it is being closed.
         let Some(holder) = held.remove_stranger(self.id) else {
             return;
         };

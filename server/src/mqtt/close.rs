@@ -19,7 +19,7 @@ pub(super) enum Close {
     KeepAlive,
     #[error("the device does not acknowledge commands")]
     Unacknowledged,
-    #[error("the device takes nothing of what it is sent")]
+    #[error("the device does not read what the server sends")]
     Unread,
     #[error("the device sent a packet too slowly")]
     Slow,
@@ -27,7 +27,7 @@ pub(super) enum Close {
     ShuttingDown,
     #[error("messages cannot be stored now")]
     Unavailable,
-    #[error("the device reached for topics that are not its own")]
+    #[error("the device used topics that are not its own")]
     NotAuthorized,
     #[error("the device published with QoS 2")]
     QosNotSupported,
@@ -44,7 +44,7 @@ pub(super) enum Close {
 // === impl Close ===
 
 impl Close {
-    /// What a client of MQTT 5 is told; nothing if it left itself.
+    /// The reason code for a client of MQTT 5; none if the client itself left.
     pub(super) fn code(&self) -> Option<DisconnectReasonCode> {
         use DisconnectReasonCode as Code;
 

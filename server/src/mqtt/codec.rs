@@ -1,12 +1,12 @@
 //! MQTT 3.1.1 and 5 as this server speaks them: packets to and from bytes, over `mqtt-proto`.
 //!
-//! The crate reads a body and leaves it to its caller that the body is the whole packet and nothing more. So a packet is framed here first, its
-//! size is checked before anything is kept of it, and a body with bytes left over is refused.
+//! The crate reads a body, and its caller has to make sure that the body is exactly one packet. So this module frames a packet first. It
+//! checks the size before it keeps anything of the packet, and refuses a body with bytes left over.
 
 use bytes::Bytes;
 use mqtt_proto::{Error, Pid, Protocol, QoS, QosPid, TopicFilter, TopicName, v3, v5};
 
-/// Where in the buffer the first packet is.
+/// The place of the first packet in the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Frame {
     /// First byte of the fixed header: type and flags.
@@ -17,15 +17,15 @@ pub(super) struct Frame {
     pub(super) len: usize,
 }
 
-/// Bytes that are not a packet we take.
+/// Why bytes are refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PacketError {
-    /// Longer than is allowed now.
+    /// Longer than the present limit.
     #[error("a packet of {len} bytes is over the limit of {limit}")]
     TooLarge {
         /// Its length.
         len: usize,
-        /// What is allowed.
+        /// The present limit.
         limit: usize,
     },
     /// Not a packet.
@@ -46,16 +46,16 @@ pub(super) enum Version {
     V5,
 }
 
-/// What of CONNECT matters here.
+/// The parts of CONNECT that matter here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Connect {
     pub(super) version: Version,
     pub(super) client_id: String,
-    /// Seconds; 0 is none.
+    /// In seconds; 0 for none.
     pub(super) keep_alive: u16,
-    /// Publishes that the client takes before it acknowledges the first.
+    /// Publishes that the client accepts before it acknowledges the first.
     pub(super) receive_maximum: u16,
-    /// Largest packet that the client takes, in bytes.
+    /// Largest packet that the client accepts, in bytes.
     pub(super) max_packet: usize,
     /// The client asks to keep a session when the connection ends.
     pub(super) wants_session: bool,
@@ -63,7 +63,7 @@ pub(super) struct Connect {
     pub(super) wants_auth: bool,
 }
 
-/// What a connected client sends.
+/// A packet from a connected client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Packet {
     Publish(Publish),
@@ -91,7 +91,7 @@ pub(super) struct Publish {
     pub(super) payload: Bytes,
 }
 
-/// Finds the first packet in `bytes`. `None`: its header is not complete.
+/// Finds the first packet in `bytes`. `None` if its header is incomplete.
 pub(super) fn frame(bytes: &[u8], limit: usize) -> Result<Option<Frame>, PacketError> {
     let Some((&head, length)) = bytes.split_first() else {
         return Ok(None);
@@ -227,7 +227,7 @@ fn decode_v3(frame: Frame, body: &[u8]) -> Result<Packet, PacketError> {
         PacketType::Publish => v3::Publish::decode(body, &mut offset, header).map(|packet| {
             Packet::Publish(Publish {
                 id: packet.qos_pid,
-                // 3.1.1 has no way to refuse it, so it is ignored.
+                // In 3.1.1 the server cannot refuse it, so it ignores the flag.
                 retain: false,
                 alias: false,
                 topic: packet.topic_name,
@@ -322,7 +322,7 @@ fn malformed(error: &impl std::fmt::Display) -> PacketError {
 }
 
 fn unencodable(error: &Error) {
-    // Lengths are checked where packets are made.
+    // The makers of packets check their lengths.
     debug_assert!(false, "cannot encode a packet: {error}");
     tracing::error!(%error, "cannot encode an MQTT packet");
 }

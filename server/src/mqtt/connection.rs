@@ -1,7 +1,7 @@
 //! A session on its socket.
 //!
-//! Made to cost little while nothing happens: buffers belong to the thread and are borrowed for one poll, so that between polls a
-//! connection keeps only bytes that could not be sent or are no whole packet yet.
+//! An idle connection costs little: buffers belong to the thread, and a connection borrows them for one poll. Between polls it keeps only
+//! bytes that it could not send, or that are no whole packet yet.
 
 use std::{
     cell::RefCell,
@@ -14,10 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Handler, close::Close, registry::Link, session::Session};
 
-/// Bytes read at a time: what one TLS record holds.
+/// Bytes read at a time: the size of a TLS record.
 const READ_BUFFER: usize = 16 * 1024;
 
-/// Most that a thread's buffer for answers keeps when it is not in use, in bytes.
+/// Most memory that a thread's buffer for answers keeps when it is not in use, in bytes.
 const KEPT_OUT_BUFFER: usize = 64 * 1024;
 
 thread_local! {
@@ -29,9 +29,9 @@ thread_local! {
 pub(super) struct Connection<S, H> {
     stream: S,
     session: Session<H>,
-    /// What the socket did not take yet. Until it does, nothing is read.
+    /// Bytes that the socket did not take yet. Until it does, the connection reads nothing.
     unsent: Vec<u8>,
-    /// The stream was written to and not flushed. TLS may hold bytes back until it is.
+    /// The stream was written to and not flushed. TLS may hold bytes back until a flush.
     unflushed: bool,
 }
 
@@ -66,12 +66,12 @@ where
         polled
     }
 
-    /// What the session shares with the rest of the server.
+    /// The link between the session and the rest of the server.
     pub(super) fn link(&self) -> &Link {
         self.session.link()
     }
 
-    /// The session, to be told that it is over. Closes the socket.
+    /// Closes the socket and returns the session, which then has to leave.
     pub(super) fn into_session(self) -> Session<H> {
         self.session
     }
@@ -98,7 +98,7 @@ where
         }
     }
 
-    /// Sends what the socket takes of `unsent` and then `out`, and keeps the rest.
+    /// Sends `unsent` and then `out`, as far as the socket takes them, and keeps the rest.
     fn poll_send(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) -> io::Result<()> {
         let mut bytes = std::mem::take(&mut self.unsent);
         if bytes.is_empty() {
@@ -152,7 +152,7 @@ where
         received
     }
 
-    /// Says why, as far as the socket takes it at once: a peer that does not read is not waited for.
+    /// Sends the reason, as far as the socket takes it at once: the server does not wait for a peer that does not read.
     fn say_goodbye(&mut self, close: &Close, context: &mut Context<'_>, out: &mut Vec<u8>) {
         self.session.say_goodbye(close, out);
         if !matches!(close, Close::Broken(_)) && self.poll_send(context, out).is_ok() {

@@ -30,13 +30,13 @@ use crate::{
     tls::ACCEPT_RETRY,
 };
 
-/// How long a refusal may take to be sent.
+/// Time in which a refusal has to be sent.
 const REFUSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often silent connections are looked for.
+/// How often the server looks for silent connections.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the handler may take at shutdown to note that devices are gone.
+/// Time in which the handler has to note at shutdown that devices are gone.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves devices until `shutdown`, then says goodbye to them.
@@ -50,7 +50,7 @@ pub async fn serve<H: Handler>(
     limits: Limits,
     shutdown: CancellationToken,
 ) {
-    // Only until CONNECT. After it there is no limit: each connection is a device of its own.
+    // Places count only until CONNECT. After it there is no limit: each connection is a device of its own.
     let places = Places::new(limits.clone());
     let port = Arc::new(Port {
         acceptor: TlsAcceptor::from(tls),
@@ -107,7 +107,7 @@ struct Port<H> {
 // === impl Port ===
 
 impl<H: Handler> Port<H> {
-    /// Brings a connection to CONNECT, then leaves it to a task of its own: this one is larger than what an idle connection should cost.
+    /// Brings a connection to CONNECT, then hands it to a task of its own: this task is larger than an idle connection should be.
     async fn welcome(&self, tcp: TcpStream, peer: SocketAddr, place: &Place) {
         let admitted = self
             .shutdown
@@ -188,7 +188,7 @@ where
     let close = poll_fn(|context| connection.poll(context)).await;
     let session = connection.into_session();
     tracing::debug!(device = %session.device(), %close, "connection ended");
-    // Boxed so that the idle task is not as large as what the handler does here.
+    // Boxed, so that the idle task does not have the size of the handler's future.
     Box::pin(session.leave()).await;
 }
 
@@ -227,7 +227,7 @@ async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S, refusal: &Refusal) {
     let new = |code| v5::Connack::new(false, code).into();
     let mut answer = Vec::new();
     match refusal {
-        // Before the version is known there is nothing to answer in (MQTT 5 section 4.13.1 allows to close).
+        // Before the server knows the version, it cannot encode an answer (MQTT 5 section 4.13.1 allows to close).
         Refusal::Gone
         | Refusal::Packet(
             PacketError::Malformed(_) | PacketError::TooLarge { .. } | PacketError::Protocol(_),
@@ -249,7 +249,7 @@ async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S, refusal: &Refusal) {
 // === impl Refusal ===
 
 impl Refusal {
-    /// The client id is not what identifies a device; but one that contradicts the certificate is a mistake that should show.
+    /// The client id does not identify a device. But a client id that contradicts the certificate is a mistake that should show.
     fn of(connect: &Connect, device: &str) -> Option<Self> {
         if !connect.client_id.is_empty() && connect.client_id != device {
             Some(Self::ClientId(connect.version))

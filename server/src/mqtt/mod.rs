@@ -1,8 +1,8 @@
 //! Devices over MQTT: the server ends their connections itself.
 //!
-//! Everything flows between one device and the server, so nothing is routed and nothing is stored here. Up: messages go
-//! to a [`Handler`], and PUBACK is sent when it has committed them. Down: [`Registry::send`] gives commands to devices
-//! that are connected now; the rows behind them are the handler's, who sends again what a device has missed.
+//! Messages flow only between one device and the server, so this module routes and stores nothing. Up: messages go to a [`Handler`], and
+//! the server sends PUBACK when the handler has committed them. Down: [`Registry::send`] gives commands to devices that are connected now.
+//! The handler owns the rows behind them, and resends what a device has missed.
 
 use std::{future::Future, net::SocketAddr};
 
@@ -19,31 +19,32 @@ mod session;
 
 pub use self::{listener::serve, registry::Registry};
 
-/// Why a message was not taken. The device keeps it and sends it again.
+/// Why a message was not accepted. The device keeps it and sends it again.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerError {
-    /// The message can never be taken. It is acknowledged with a reason code, so that the device does not send it for ever.
+    /// The message can never be accepted. The server acknowledges it with a reason code, so that the device does not send it for ever.
     #[error("message refused: {0}")]
     Refused(String),
-    /// There is no room for it now: the device has used up its budget, or the disk is nearly full. Telemetry stays with the device, which
-    /// sends it again later on the same connection; for everything else the connection is closed.
+    /// There is no room for it now: the device has used up its budget, or the disk is nearly full. The device keeps telemetry, and sends it
+    /// again later on the same connection. For everything else the server closes the connection.
     #[error("no room for the message: {0}")]
     Quota(&'static str),
-    /// It could not be stored now. The connection is closed; the device comes back and sends it again.
+    /// The message could not be stored now. The server closes the connection; the device reconnects and sends it again.
     #[error("cannot store the message: {0}")]
     Unavailable(String),
 }
 
-/// What the fleet does with what devices say.
+/// Handles the messages of devices.
 ///
-/// For one device, `connected`, `disconnected`, `telemetry` and `report` are never called concurrently, and in the order in which
-/// things happened: also across a takeover, where `connected` is called again without `disconnected` in between. A future may be dropped
-/// before it is done when the connection ends; the message then comes again.
+/// For one device, calls of `connected`, `disconnected`, `telemetry` and `report` are never concurrent, and come in the order of events.
+/// This also holds across a takeover, where `connected` is called again without `disconnected` in between. When the connection ends, a
+/// future may be dropped before it is done; the message then comes again.
 pub trait Handler: Clone + Send + Sync + 'static {
-    /// Whose certificate this is. Active certificates only; from memory, called during every TLS handshake.
+    /// The device that holds this certificate, if it is active. From memory, because every TLS handshake calls it.
     fn identify(&self, certificate: &Fingerprint) -> Option<DeviceId>;
 
-    /// The device has connected with `certificate` from `peer`. `false`: the certificate is no longer active, and the connection must end.
+    /// The device has connected with `certificate` from `peer`. `false` if the certificate is no longer active: then the connection must
+    /// end.
     fn connected(
         &self,
         device: &DeviceId,
@@ -61,13 +62,13 @@ pub trait Handler: Clone + Send + Sync + 'static {
         batch: Sequenced<Pack>,
     ) -> impl Future<Output = Result<(), HandlerError>> + Send;
 
-    /// Takes a report. Resolves after the commit, to the commands that the device is to be sent now; a repeat is `Ok`.
+    /// Takes a report. Resolves after the commit, to the commands that the server sends to the device now. A repeat is `Ok`.
     fn report(
         &self,
         device: &DeviceId,
         report: Sequenced<Report>,
     ) -> impl Future<Output = Result<Vec<Command>, HandlerError>> + Send;
 
-    /// Takes news on an update's progress. Must not block.
+    /// Takes a progress message of an update. Must not block.
     fn progress(&self, device: &DeviceId, progress: Progress);
 }

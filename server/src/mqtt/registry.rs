@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::close::Close;
 use crate::limits::Limits;
 
-/// Commands that may wait for one device. More are refused: they are rows, and are sent again after the next connect.
+/// Commands that may wait for one device. Further ones are refused: their rows stay, and the server sends them after the next connect.
 const MAX_WAITING: usize = 64;
 
 /// The devices that are connected now. Cheap to clone.
@@ -32,23 +32,23 @@ struct Inner {
     started: Instant,
 }
 
-/// What the rest of the server and a connection's task know of each other.
+/// State that a connection's task shares with the rest of the server.
 pub(super) struct Link {
     waker: AtomicWaker,
     inbox: Mutex<Inbox>,
-    /// When the device was last heard.
+    /// When the server last heard the device.
     heard: AtomicU32,
     /// How long it may be silent, in seconds.
     silence_limit: u32,
-    /// Since when the oldest command is unacknowledged; 0 if there is none.
+    /// Time since when the oldest command is unacknowledged; 0 if there is none.
     waiting_since: AtomicU32,
-    /// Since when something that was sent does not leave the server; 0 if all has left.
+    /// Time since when sent bytes have not left the server; 0 if all have left.
     blocked_since: AtomicU32,
-    /// When the packet that the device is sending has begun, and the bytes of it that have come; 0 if it is sending none.
+    /// When the packet that the device is sending began, and the bytes of it that have come; 0 if it is sending none.
     packet_since: AtomicU32,
     packet_bytes: AtomicU32,
-    /// Held while the handler is told that the device has come or gone. Passed on from one connection of a device to the next, so that
-    /// the handler hears it in the right order.
+    /// Held while the handler learns that the device has connected or disconnected. The connections of a device pass it on, so that the
+    /// handler learns it in the right order.
     presence: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -62,7 +62,7 @@ struct Inbox {
 // === impl Registry ===
 
 impl Registry {
-    /// Nobody is connected.
+    /// A registry without connections.
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(Inner {
@@ -71,7 +71,7 @@ impl Registry {
         }))
     }
 
-    /// Sends `command` if the device is connected. `true`: it is on its way, which does not mean that it arrives.
+    /// Sends `command` if the device is connected. `true` if it is on its way, which does not mean that it arrives.
     #[must_use]
     pub fn send(&self, device: &DeviceId, command: &Command) -> bool {
         match self.link(device) {
@@ -80,8 +80,8 @@ impl Registry {
         }
     }
 
-    /// Ends the device's connection, if it has one. For a device whose certificate is no longer active: it must be inactive before this
-    /// is called, so that it cannot come back in between.
+    /// Ends the device's connection, if it has one. Callers deactivate the device's certificate before they call this, so that the device
+    /// cannot reconnect in between.
     pub fn disconnect(&self, device: &DeviceId) {
         if let Some(link) = self.link(device) {
             link.close(Close::Removed);
@@ -100,7 +100,7 @@ impl Registry {
         self.0.links.lock().len()
     }
 
-    /// Makes a link the device's only one. A link that it had before is closed.
+    /// Makes a link the device's only one, and closes its previous link.
     pub(super) fn join(&self, device: &DeviceId, silence_limit: Duration) -> Arc<Link> {
         let mut links = self.0.links.lock();
         let before = links.get(device);
@@ -124,7 +124,7 @@ impl Registry {
         link
     }
 
-    /// Whether `link` is the device's link still.
+    /// Whether `link` is still the device's link.
     pub(super) fn is_current(&self, device: &DeviceId, link: &Arc<Link>) -> bool {
         self.link(device)
             .is_some_and(|current| Arc::ptr_eq(&current, link))
@@ -141,7 +141,7 @@ impl Registry {
         }
     }
 
-    /// Closes the connections of devices that are silent for too long, do not take or acknowledge what they are sent, or trickle.
+    /// Closes the connections of devices that are silent for too long, do not read or acknowledge what the server sends, or trickle.
     ///
     /// One sweep over all, instead of a timer in each: timers cost idle connections memory.
     pub(super) fn sweep(&self, limits: &Limits) {
@@ -187,7 +187,7 @@ impl fmt::Debug for Registry {
 // === impl Link ===
 
 impl Link {
-    /// Queues a command. `false`: the connection is closing, or too many wait already.
+    /// Queues a command. `false` if the connection is closing, or too many wait already.
     pub(super) fn push(&self, command: &Command) -> bool {
         let payload = Bytes::from(command.encode());
         let mut inbox = self.inbox.lock();
@@ -221,7 +221,7 @@ impl Link {
         self.waker.wake();
     }
 
-    /// Nothing more is taken: the connection ends.
+    /// Refuses further commands: the connection ends.
     pub(super) fn shut(&self) {
         *self.inbox.lock() = Inbox {
             closed: true,
@@ -229,27 +229,27 @@ impl Link {
         };
     }
 
-    /// Why the connection is to end, if it is.
+    /// The reason why the connection should end, if it should.
     pub(super) fn asked_to_close(&self) -> Option<Close> {
         self.inbox.lock().close.take()
     }
 
-    /// Whose task to wake.
+    /// Stores the waker of the connection's task.
     pub(super) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }
 
-    /// The device was heard now.
+    /// Notes that the server heard the device now.
     pub(super) fn touch(&self, now: u32) {
         self.heard.store(now, Relaxed);
     }
 
-    /// Since when the oldest command is unacknowledged.
+    /// Notes since when the oldest command is unacknowledged.
     pub(super) fn waiting_since(&self, since: Option<u32>) {
         self.waiting_since.store(since.unwrap_or(0), Relaxed);
     }
 
-    /// Whether something waits for the socket to take it.
+    /// Notes whether bytes wait for the socket.
     pub(super) fn blocked(&self, blocked: bool, now: u32) {
         if !blocked {
             self.blocked_since.store(0, Relaxed);
@@ -258,7 +258,7 @@ impl Link {
         }
     }
 
-    /// How much has come of a packet that the device has to go on with; 0 if it has begun none, or the server does not read.
+    /// Notes how many bytes of an unfinished packet have come; 0 if the device has begun none, or the server does not read.
     pub(super) fn packet(&self, bytes: usize, now: u32) {
         if bytes == 0 {
             self.packet_since.store(0, Relaxed);
@@ -327,7 +327,7 @@ mod tests {
         let link = registry.join(&device(), Duration::MAX);
         begin(&link, registry.now());
         tokio::time::advance(Duration::from_secs(seconds)).await;
-        // That it goes on does not begin it anew.
+        // A further notice does not restart the deadline.
         begin(&link, registry.now());
         registry.sweep(&Limits::default());
         assert_eq!(link.asked_to_close(), None);
@@ -350,7 +350,7 @@ mod tests {
         let link = registry.join(&device(), Duration::MAX);
         for second in 0..3600 {
             let now = registry.now();
-            // Slower than the rate, but each packet ends; what is sent leaves the server now and then.
+            // Slower than the rate, but each packet ends, and sent bytes leave the server now and then.
             link.packet(second % 30 * 512, now);
             link.blocked(second % 600 != 0, now);
             registry.sweep(&Limits::default());

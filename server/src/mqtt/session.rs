@@ -27,11 +27,11 @@ use super::{
     registry::{Link, Registry},
 };
 
-/// Messages that may wait for the handler before nothing more is read. Above what Receive Maximum allows, for
-/// clients of 3.1.1 and messages of QoS 0, which know no such limit.
+/// Messages that may wait for the handler before the server stops reading. Larger than Receive Maximum, for clients of 3.1.1 and messages
+/// of QoS 0, which have no such limit.
 const MAX_QUEUED: usize = 2 * RECEIVE_MAXIMUM as usize;
 
-/// Payload that may wait for the handler before nothing more is read, in bytes.
+/// Payload that may wait for the handler before the server stops reading, in bytes.
 const MAX_QUEUED_BYTES: usize = 2 * MAX_PACKET;
 
 /// Filters in one SUBSCRIBE or UNSUBSCRIBE. A device needs one.
@@ -52,21 +52,21 @@ pub(super) struct Session<H> {
     unread: Vec<u8>,
     /// There may be whole packets in `unread`.
     stalled: bool,
-    /// What the handler is doing for this device. At most one thing at a time: the order of messages is kept.
+    /// The handler's work for this device. At most one piece at a time, which keeps the order of messages.
     work: Option<Work>,
     queue: VecDeque<Publish>,
     queued_bytes: usize,
-    /// The queue and sequence number of telemetry that was refused for lack of room. What follows it must wait too: its higher number
-    /// would make a repeat of the one that comes again.
+    /// The queue and sequence number of telemetry that was refused for lack of room. Later telemetry must wait too: with its higher number,
+    /// the refused message would seem a repeat when it comes again.
     postponed: Option<(u64, u64)>,
-    /// Messages that the device waits for PUBACK of.
+    /// Messages for which the device waits for PUBACK.
     unacknowledged: u16,
-    /// Of the device's command topic.
+    /// QoS of the subscription to the device's command topic.
     subscription: Option<QoS>,
     /// Commands without PUBACK, and when they were sent.
     in_flight: VecDeque<(Pid, u32)>,
     last_id: Pid,
-    /// The log names a message that was refused.
+    /// A refused message was logged.
     complained: bool,
 }
 
@@ -91,12 +91,13 @@ enum Outcome {
     Unavailable,
 }
 
-/// How long a device that asked for this keep-alive may be silent (MQTT 5 section 3.1.2.10: one and a half times), and what it is granted.
+/// How long a device may be silent (MQTT 5 section 3.1.2.10: one and a half times its keep-alive), and the keep-alive that the server
+/// grants.
 fn keep_alive(connect: &Connect) -> (Duration, u16) {
     let longest = u16::try_from(MAX_KEEP_ALIVE.as_secs()).unwrap_or(u16::MAX);
     let granted = match (connect.version, connect.keep_alive) {
         (_, 0) => longest,
-        // 3.1.1 has no way to tell the client.
+        // In 3.1.1 the server cannot tell the client.
         (Version::V3, asked) => asked,
         (Version::V5, asked) => asked.min(longest),
     };
@@ -119,7 +120,7 @@ impl<H: Handler> Session<H> {
     ) -> Self {
         let link = registry.join(&device, keep_alive(&connect).0);
         if handler.identify(&certificate).as_ref() != Some(&device) {
-            // It was revoked between the handshake and now; a revocation from now on finds the link.
+            // The certificate was revoked between the handshake and now; a revocation from now on finds the link.
             link.close(Close::Removed);
         }
         let mut session = Self {
@@ -147,17 +148,17 @@ impl<H: Handler> Session<H> {
         session
     }
 
-    /// What the session shares with the rest of the server.
+    /// The link between the session and the rest of the server.
     pub(super) fn link(&self) -> &Link {
         &self.link
     }
 
-    /// Whose it is.
+    /// The device that it belongs to.
     pub(super) fn device(&self) -> &DeviceId {
         &self.device
     }
 
-    /// Whether bytes should not be read now: the handler has enough to do.
+    /// Whether the connection should not read now: the handler has enough to do.
     pub(super) fn is_paused(&self) -> bool {
         !self.open || self.queue.len() >= MAX_QUEUED || self.queued_bytes >= MAX_QUEUED_BYTES
     }
@@ -174,7 +175,7 @@ impl<H: Handler> Session<H> {
         self.read_unread(out)
     }
 
-    /// Does what can be done without bytes from the device: lets the handler work, sends commands. To be called whenever the task wakes.
+    /// Does the work that needs no bytes from the device: polls the handler, sends commands. Call this whenever the task wakes.
     pub(super) fn advance(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
         self.link.register(context.waker());
         if let Some(close) = self.link.asked_to_close() {
@@ -197,7 +198,7 @@ impl<H: Handler> Session<H> {
                 break;
             };
             self.work = None;
-            // Time that the handler needed is not the device's silence.
+            // The handler's time does not count as the device's silence.
             self.link.touch(self.registry.now());
             self.complete(outcome, out)?;
         }
@@ -205,8 +206,8 @@ impl<H: Handler> Session<H> {
         Ok(())
     }
 
-    /// Notes what the device has to do for the connection to go on: send the rest of a packet, if `reads`; take what it is sent, if
-    /// `blocked`. The time in which the server itself does not read does not count.
+    /// Notes what the device has to do next: send the rest of a packet, if `reads`; read what the server sends, if `blocked`. Time in which
+    /// the server itself does not read does not count.
     pub(super) fn wait(&self, reads: bool, blocked: bool) {
         let now = self.registry.now();
         // Whole packets wait for the handler.
@@ -219,7 +220,7 @@ impl<H: Handler> Session<H> {
         self.link.blocked(blocked, now);
     }
 
-    /// Appends what tells the device why the connection ends, where the version has words for it.
+    /// Appends the packet that tells the device why the connection ends, if the version has one.
     pub(super) fn say_goodbye(&self, close: &Close, out: &mut Vec<u8>) {
         if let Some(code) = close
             .code()
@@ -232,7 +233,7 @@ impl<H: Handler> Session<H> {
     /// Tells the handler that the device is gone, unless it has connected again.
     pub(super) async fn leave(mut self) {
         self.link.shut();
-        // Whatever the handler was doing is not waited for: the device sends it again.
+        // The server does not wait for the handler's work: the device sends the message again.
         self.work = None;
         let _order = self.link.presence().lock().await;
         if self.registry.is_current(&self.device, &self.link) {
@@ -332,7 +333,7 @@ impl<H: Handler> Session<H> {
         Ok(())
     }
 
-    /// Gives messages to the handler until one makes it work.
+    /// Gives messages to the handler until one leaves it with work.
     fn begin_next(&mut self, out: &mut Vec<u8>) {
         while let Some(publish) = self.queue.pop_front() {
             self.queued_bytes -= publish.payload.len();
@@ -410,7 +411,7 @@ impl<H: Handler> Session<H> {
                 }
             }
             Outcome::Refused { id, error } => self.refuse(id, &error, out),
-            // 3.1.1 has no way to refuse one message.
+            // In 3.1.1 the server cannot refuse a single message.
             Outcome::Postponed { id, .. }
                 if self.connect.version == Version::V3 && id.qos() == QoS::Level1 =>
             {
@@ -428,10 +429,10 @@ impl<H: Handler> Session<H> {
         Ok(())
     }
 
-    /// Says that a message can never be taken. The log hears of the first only: a device must not fill it.
+    /// Tells the device that a message can never be accepted. Only the first is logged: a device must not fill the log.
     fn refuse(&mut self, id: QosPid, error: &dyn Display, out: &mut Vec<u8>) {
         if !mem::replace(&mut self.complained, true) {
-            tracing::warn!(device = %self.device, %error, "refused a message, and is silent about more in this connection");
+            tracing::warn!(device = %self.device, %error, "refused a message; further refusals on this connection are not logged");
         }
         self.acknowledge(id, v5::PubackReasonCode::PayloadFormatInvalid, out);
     }
@@ -538,7 +539,7 @@ impl<H: Handler> Session<H> {
         parts.next() == Some(homeport_protocol::topic::PREFIX) && parts.next() == Some(self.device.as_str())
     }
 
-    /// Sends commands that wait, as far as the device takes them.
+    /// Sends waiting commands, as far as the device accepts them.
     fn deliver(&mut self, out: &mut Vec<u8>) {
         let Some(qos) = self.subscription else {
             return;
@@ -562,7 +563,7 @@ impl<H: Handler> Session<H> {
             let new = v5::Publish::new(id, topic, payload);
             self.send(&old.into(), &new.into(), out);
             if out.len() - before > self.connect.max_packet {
-                tracing::warn!(device = %self.device, "a command is larger than the device takes");
+                tracing::warn!(device = %self.device, "a command is larger than the device accepts");
                 out.truncate(before);
                 continue;
             }

@@ -32,7 +32,7 @@ impl Tx {
         Ok(())
     }
 
-    /// The device whose certificate this is, if it is neither revoked nor expired.
+    /// The device that holds this certificate, if it is neither revoked nor expired.
     pub fn certificate_holder(
         &self,
         now_ms: i64,
@@ -58,7 +58,7 @@ impl Tx {
             .query_row([device], |row| row.get(0))?)
     }
 
-    /// How many certificates the device got after `since_ms`, and when it got the first of them.
+    /// The number of certificates that the device got after `since_ms`, and when it got the first of them.
     pub fn certificates_since(&self, device: &str, since_ms: i64) -> Result<(u32, i64), StoreError> {
         Ok(self
             .0
@@ -68,7 +68,7 @@ impl Tx {
             .query_row(params![device, since_ms], |row| Ok((row.get(0)?, row.get(1)?)))?)
     }
 
-    /// Revokes renewed certificates that were never used, except `asked_with` and the newest `keep`, and returns which.
+    /// Revokes renewed certificates that were never used, except `asked_with` and the newest `keep`, and returns the revoked ones.
     pub fn revoke_unused(
         &self,
         now_ms: i64,
@@ -85,7 +85,7 @@ impl Tx {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Revokes the device's certificates except `keep`, and returns which.
+    /// Revokes the device's certificates except `keep`, and returns the revoked ones.
     pub fn revoke_certificates(
         &self,
         now_ms: i64,
@@ -118,7 +118,7 @@ impl Tx {
         self.revoke_certificates(now_ms, device, Some(certificate))
     }
 
-    /// Every certificate that may connect, and whose it is.
+    /// Every certificate that may connect, with its device.
     pub fn active_certificates(&self) -> Result<Vec<(Fingerprint, DeviceId)>, StoreError> {
         let mut statement = self
             .0
@@ -131,7 +131,7 @@ impl Tx {
         Ok(certificates)
     }
 
-    /// Whether the certificate was ever recorded, and is not forgotten yet.
+    /// Whether the database has a row for this certificate.
     pub fn has_certificate(&self, certificate: &Fingerprint) -> Result<bool, StoreError> {
         Ok(self
             .0
@@ -150,7 +150,7 @@ impl Tx {
             .optional()?)
     }
 
-    /// Lets unknown certificates that were issued from `from_ms` to `to_ms` come back until `ends_ms`.
+    /// Readmits unknown certificates that were issued from `from_ms` to `to_ms`, until `ends_ms`.
     pub fn insert_readmission(&self, from_ms: i64, to_ms: i64, ends_ms: i64) -> Result<(), StoreError> {
         self.0
             .prepare_cached("INSERT INTO readmissions (from_ms, to_ms, ends_ms) VALUES (?, ?, ?)")?
@@ -158,7 +158,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Whether an unknown certificate that was issued at `issued_ms` may come back.
+    /// Whether an unknown certificate that was issued at `issued_ms` may be readmitted.
     pub fn is_readmitted(&self, now_ms: i64, issued_ms: i64) -> Result<bool, StoreError> {
         Ok(self
             .0
@@ -168,8 +168,8 @@ impl Tx {
             .query_row([now_ms, issued_ms], |row| row.get(0))?)
     }
 
-    /// Forgets at most `limit` certificates that were revoked or expired before `before_ms`, and returns which. The newest one of each
-    /// device stays: it says that the device is revoked.
+    /// Deletes at most `limit` certificates that were revoked or expired before `before_ms`, and returns the deleted ones. The newest one
+    /// of each device stays: it shows that the device is revoked.
     pub fn prune_certificates(&self, before_ms: i64, limit: u32) -> Result<Vec<Fingerprint>, StoreError> {
         let mut statement = self.0.prepare_cached(
             "DELETE FROM certificates WHERE hash IN ( \

@@ -1,4 +1,4 @@
-//! The certificates that may connect now, in memory: they are asked for in every TLS handshake.
+//! The certificates that may connect now, in memory: every TLS handshake looks one up.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,8 @@ use parking_lot::RwLock;
 
 use crate::ca::Fingerprint;
 
-/// Changed only by effects, in the order of commits: what is here is what the database says, a moment later. A transaction that relies on
-/// a certificate asks the database again.
+/// Only effects change it, in the order of commits: it follows the database a moment later. A transaction that relies on a certificate asks
+/// the database again.
 #[derive(Debug)]
 pub(crate) struct Certificates(RwLock<HashMap<Fingerprint, DeviceId>>);
 

@@ -1,7 +1,6 @@
-//! Devices get their certificates.
+//! Issues certificates to devices.
 //!
-//! Each is decided, signed and made active in one transaction: whatever takes the permission back comes before or after it, never
-//! in between.
+//! One transaction decides on a certificate, signs it and activates it: a revocation comes before or after it, never in between.
 
 use std::time::Duration;
 
@@ -19,28 +18,28 @@ use crate::{
     store::{StoreError, Tx, device_id},
 };
 
-/// Random bytes in a device's id: 16 characters.
+/// Random bytes in a device's id, which make 16 characters.
 const ID_LEN: usize = 10;
 
-/// Certificates that one device gets within [`ISSUE_WINDOW`] without a new pairing token. A renewal takes one; answers may be lost.
+/// Certificates that one device gets within [`ISSUE_WINDOW`] without a new pairing token. A renewal needs one, but answers may be lost.
 const MAX_ISSUED: u32 = 10;
 
 /// The time that [`MAX_ISSUED`] counts.
 const ISSUE_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Renewed certificates of a device that may wait for their first use. An older one was in an answer that was lost.
+/// Renewed certificates of a device that may wait for their first use. An older one came in an answer that was lost.
 const MAX_UNUSED: u32 = 3;
 
-/// How long a certificate that was revoked or has expired is remembered, in milliseconds.
+/// How long the server remembers a certificate that was revoked or has expired, in milliseconds.
 const CERTIFICATE_MEMORY: i64 = 90 * 24 * 60 * 60 * 1000;
 
-/// Certificates that are forgotten in one transaction.
+/// Certificates that one transaction forgets.
 const FORGET_STEP: u32 = 1000;
 
 // === impl Fleet ===
 
 impl Fleet {
-    /// Forgets certificates that are over, some at a time.
+    /// Forgets revoked and expired certificates, some at a time.
     pub(crate) async fn prune_certificates(&self) -> Result<(), StoreError> {
         self.change(|tx, effects| {
             let gone = tx.prune_certificates(now_ms() - CERTIFICATE_MEMORY, FORGET_STEP)?;
@@ -60,7 +59,7 @@ impl Enrolment for Fleet {
         sign: impl Sign,
     ) -> Result<(DeviceId, DeviceCertificate), IssueError> {
         let (hash, key, hints) = (sha256(secret), *key, hints.clone());
-        // Wrong secrets cost no turn of the writer.
+        // A wrong secret costs no turn of the writer.
         if self.0.store.read(move |tx| tx.token(&hash)).await?.is_none() {
             return Err(IssueError::Unknown);
         }
@@ -144,7 +143,7 @@ fn redeem(
     Ok(id)
 }
 
-/// The name that a device begins with: the one that its token says, else the first hint that people can read, else its id.
+/// The first name of a device: the one in its token, else the first hint that people can read, else its id.
 fn first_name<'a>(wanted: Option<&'a str>, hints: &'a Hints, id: &'a DeviceId) -> &'a str {
     let hints = [&hints.hostname, &hints.serial].into_iter().flatten();
     let mut readable = hints
@@ -153,7 +152,7 @@ fn first_name<'a>(wanted: Option<&'a str>, hints: &'a Hints, id: &'a DeviceId) -
     wanted.or_else(|| readable.next()).unwrap_or(id.as_str())
 }
 
-/// One device cannot have the server sign and store without end.
+/// Limits how many certificates the server signs and stores for one device.
 fn check_rate(tx: &Tx, now_ms: i64, device: &DeviceId) -> Result<(), IssueError> {
     let window_ms = i64::try_from(ISSUE_WINDOW.as_millis()).unwrap_or(i64::MAX);
     let (count, oldest_ms) = tx.certificates_since(device.as_str(), now_ms - window_ms)?;
@@ -176,7 +175,7 @@ fn record(
 ) -> Result<(), StoreError> {
     let id = device.as_str();
     tx.insert_certificate(now_ms, id, certificate, replaces)?;
-    // What a device does by itself is no operators' business, and would fill their record: its certificates tell of renewals.
+    // Renewals would fill the audit record, and the rows of certificates show them anyway.
     if replaces.is_none() {
         tx.audit(
             now_ms,

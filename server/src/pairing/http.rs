@@ -14,7 +14,7 @@ use crate::http::{
     paging::{PageParameters, Wanted},
 };
 
-/// Tokens that were not taken back, newest first
+/// Tokens that were not revoked, newest first
 #[utoipa::path(get, path = "/api/v1/pairing-tokens", tag = "pairing", params(PageParameters), responses((status = 200, body = Page<PairingTokenInfo>)))]
 pub(crate) async fn list(
     State(fleet): State<Fleet>,
@@ -40,7 +40,7 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Json(token)))
 }
 
-/// Take a token back
+/// Revoke a token
 #[utoipa::path(
     delete, path = "/api/v1/pairing-tokens/{id}", tag = "pairing", params(("id" = u64, Path)),
     responses((status = 204), (status = 404, body = Problem, content_type = "application/problem+json"))

@@ -18,7 +18,7 @@ use crate::{
     store::Paging,
 };
 
-/// Life of a token when none is asked for, in seconds.
+/// Life of a token if the request sets none, in seconds.
 const DEFAULT_LIFE: u64 = 60 * 60;
 
 /// Longest life of a token, in seconds.
@@ -27,7 +27,7 @@ const MAX_LIFE: u64 = 30 * 24 * 60 * 60;
 // === impl Fleet ===
 
 impl Fleet {
-    /// Makes a token. Its secret is in the answer and nowhere else.
+    /// Makes a token. Only the answer holds its secret.
     pub async fn create_token(
         &self,
         actor: String,
@@ -71,12 +71,12 @@ impl Fleet {
         })
     }
 
-    /// Tokens that were not taken back, newest first.
+    /// Tokens that were not revoked, newest first.
     pub async fn tokens(&self, paging: Paging<u64>) -> Result<Page<PairingTokenInfo>, FleetError> {
         Ok(self.0.store.read(move |tx| tx.tokens(&paging)).await?)
     }
 
-    /// Takes a token back: who uses it is told that it has expired.
+    /// Revokes a token: a device that uses it learns that it has expired.
     pub async fn revoke_token(&self, actor: String, id: u64) -> Result<(), FleetError> {
         self.0
             .store

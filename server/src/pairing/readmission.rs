@@ -1,7 +1,7 @@
-//! Certificates that our authority signed and the database does not know: it is older than they are.
+//! Certificates that our authority signed and the database does not know, because it is older than they are.
 //!
-//! They are refused. While an administrator lets them (`homeport-server restore --readmit`, or `readmit`), a refused one is looked at, and its device gets in with
-//! its next attempt: what decides is a transaction, as for every other certificate.
+//! The server refuses them. An administrator can allow them for a time (`homeport-server restore --readmit`, or `readmit`). Then the server
+//! looks at each refused one, and its device gets in with its next attempt. A transaction decides, as for every other certificate.
 
 use std::{collections::HashSet, sync::Weak};
 
@@ -17,21 +17,22 @@ use crate::{
     store::{Store, StoreError, Tx},
 };
 
-/// Refused certificates that may wait. More are dropped: their devices come again.
+/// Refused certificates that may wait. The server drops further ones: their devices come again.
 const WAITING: usize = 64;
 
-/// Devices that are told of once while the server runs, and once a day in the audit log. Both are silent about more.
+/// Devices that the log names once while the server runs, and the audit log once a day. Neither names further devices.
 const NAMED: usize = 10_000;
 
 /// The name in the audit record.
 const ACTOR: &str = "system";
 
-/// How long unknown certificates may come back, in milliseconds. Shorter than revoked ones are remembered: a forgotten one is not unknown.
+/// How long unknown certificates are readmitted, in milliseconds. Shorter than the server remembers revoked ones: it must not take a
+/// forgotten one for an unknown one.
 pub(crate) const READMISSION: i64 = 30 * DAY;
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
-/// Lets certificates back that were issued in the last `days` days and are unknown: the database was replaced by one that is so old.
+/// Readmits unknown certificates that were issued in the last `days` days: an administrator has put a database of that age in place.
 pub async fn readmit(store: &Store, days: u16) -> Result<(), StoreError> {
     store
         .write(move |tx| {
@@ -48,14 +49,14 @@ pub async fn readmit(store: &Store, days: u16) -> Result<(), StoreError> {
         .await
 }
 
-/// Where certificates go that were refused in a handshake.
+/// The queue of certificates that were refused in a handshake.
 #[derive(Debug)]
 pub(crate) struct Refused(mpsc::Sender<CertificateDer<'static>>);
 
 /// The fate of a refused certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// It was revoked, or is active: nothing to do.
+    /// It is active or revoked: nothing to do.
     Known,
     /// It is active from now on.
     Readmitted,
@@ -80,7 +81,7 @@ impl Refused {
         (Self(sender), receiver)
     }
 
-    /// Never blocks: it is called during handshakes.
+    /// Queues a refused certificate. Never blocks, because handshakes call it.
     pub(crate) fn push(&self, certificate: &CertificateDer<'_>) {
         if let Ok(place) = self.0.try_reserve() {
             place.send(certificate.clone().into_owned());
@@ -126,12 +127,12 @@ pub(crate) async fn follow(inner: Weak<Inner>, mut refused: mpsc::Receiver<Certi
                     }
                 }
             }
-            Err(error) => tracing::warn!(%device, %error, "cannot look at a refused certificate"),
+            Err(error) => tracing::warn!(%device, %error, "cannot check a refused certificate"),
         }
     }
 }
 
-/// Devices that the audit log names already: a server that starts again and again does not fill it.
+/// Devices that the audit log already names, so that a server that keeps restarting does not fill it.
 async fn noted(inner: &Weak<Inner>) -> Result<HashSet<String>, StoreError> {
     let Some(inner) = inner.upgrade() else {
         return Ok(HashSet::new());
@@ -159,7 +160,7 @@ async fn note(fleet: &Fleet, device: DeviceId) -> Result<(), StoreError> {
 
 async fn look_at(fleet: &Fleet, shown: Shown) -> Result<Verdict, StoreError> {
     let certificate = shown.certificate.fingerprint;
-    // Revoked devices try again and again: that must not cost writes.
+    // Revoked devices keep trying: that must not cost writes.
     if fleet
         .0
         .store
@@ -201,7 +202,7 @@ fn judge(tx: &Tx, now_ms: i64, shown: &Shown) -> Result<Verdict, StoreError> {
         return Ok(Verdict::Unknown);
     }
     let newest = tx.newest_certificate(id)?;
-    // Certificates know whole seconds only.
+    // Times in certificates have whole seconds.
     if newest.is_some_and(|(_, issued_ms)| issued_ms / 1000 > shown.issued_ms / 1000) {
         return Ok(Verdict::Refused("the device has a newer one"));
     }

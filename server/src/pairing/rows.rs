@@ -5,14 +5,14 @@ use rusqlite::{OptionalExtension as _, Row, params};
 
 use crate::store::{Paging, StoreError, Tx};
 
-/// A token as it is checked.
+/// A token, with the facts that a check needs.
 #[derive(Debug, Clone)]
 pub struct Token {
-    /// What people see of it.
+    /// The part that people see.
     pub info: PairingTokenInfo,
-    /// The device that is paired again with it.
+    /// The device that it pairs again, if it is for one.
     pub device: Option<String>,
-    /// Whether it was taken back.
+    /// Whether it was revoked.
     pub revoked: bool,
     /// SHA-256 of the public key that was certified for it.
     pub used_key: Option<[u8; 32]>,
@@ -24,7 +24,7 @@ const COLUMNS: &str =
 // === impl Tx ===
 
 impl Tx {
-    /// Adds a token; `hash` is that of its secret.
+    /// Adds a token; `hash` is the hash of its secret.
     pub fn insert_token(
         &self,
         hash: &[u8; 32],
@@ -49,7 +49,7 @@ impl Tx {
         Ok(statement.query_row([hash], token).optional()?)
     }
 
-    /// Those that were not taken back, newest first.
+    /// Tokens that were not revoked, newest first.
     pub fn tokens(&self, paging: &Paging<u64>) -> Result<Page<PairingTokenInfo>, StoreError> {
         let mut statement = self.0.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM pairing_tokens WHERE revoked = 0 AND id < ?1 ORDER BY id DESC LIMIT ?2"
@@ -60,7 +60,7 @@ impl Tx {
         Ok(paging.page(rows, |token: &PairingTokenInfo| token.id)?)
     }
 
-    /// Notes who used a token, and with which key.
+    /// Notes the device that used a token, and its key.
     pub fn use_token(&self, id: u64, device: &str, key: &[u8; 32]) -> Result<(), StoreError> {
         self.0
             .prepare_cached("UPDATE pairing_tokens SET used_by = ?, used_key = ? WHERE id = ?")?
@@ -68,7 +68,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Takes a token back; whether there was one.
+    /// Revokes a token, and returns whether there was one.
     pub fn revoke_token(&self, id: u64) -> Result<bool, StoreError> {
         let revoked = self
             .0
@@ -77,7 +77,7 @@ impl Tx {
         Ok(revoked == 1)
     }
 
-    /// Takes back the unused tokens that were made to pair this device again.
+    /// Revokes the unused tokens that were made to pair this device again.
     pub fn revoke_tokens_for(&self, device: &str) -> Result<(), StoreError> {
         self.0
             .prepare_cached("UPDATE pairing_tokens SET revoked = 1 WHERE device = ? AND used_by IS NULL")?
@@ -85,7 +85,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Ends that the tokens which this device used give its keys another certificate.
+    /// Forgets the keys of the tokens that this device used, so that those keys get no further certificate.
     pub fn forget_token_keys(&self, device: &str) -> Result<(), StoreError> {
         self.0
             .prepare_cached("UPDATE pairing_tokens SET used_key = NULL WHERE used_by = ?")?

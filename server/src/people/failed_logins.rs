@@ -1,4 +1,5 @@
-//! Failed logins in the audit log: each address and name at once, then as a count, so that strangers cannot fill it.
+//! Failed logins in the audit log. The first one of an address and name is written at once, and later ones as a count, so that strangers
+//! cannot fill the log.
 
 use std::{
     collections::HashMap,
@@ -11,7 +12,7 @@ use parking_lot::Mutex;
 /// How long failures are counted before the count is written.
 pub(crate) const WINDOW: Duration = Duration::from_secs(600);
 
-/// Pairs of address and name that are told apart in one [`WINDOW`].
+/// Pairs of address and name that are counted separately in one [`WINDOW`].
 const MAX_PAIRS: usize = 32;
 
 /// Longest part of a name that is kept, in characters.
@@ -25,10 +26,10 @@ pub(crate) struct Failures {
     pub(crate) count: u64,
 }
 
-/// What has to be done after a failure.
+/// The steps that follow a failure.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Noted {
-    /// To write now.
+    /// Failures to write now.
     pub(crate) write: Option<Failures>,
     /// A window has begun: call [`FailedLogins::drain`] at its end.
     pub(crate) begun: bool,
@@ -81,7 +82,7 @@ impl FailedLogins {
         Noted { write, begun }
     }
 
-    /// Ends the window, and returns what was only counted.
+    /// Ends the window, and returns the failures that were only counted.
     pub(crate) fn drain(&self) -> Vec<Failures> {
         let window = std::mem::take(&mut *self.0.lock());
         let pairs = window.pairs.into_iter().map(|((network, user), count)| Failures {
@@ -104,7 +105,7 @@ impl FailedLogins {
 // === impl Failures ===
 
 impl Failures {
-    /// For people who read the audit log.
+    /// The text for people who read the audit log.
     pub(crate) fn detail(&self) -> String {
         let from = self.network.map_or_else(
             || "other addresses or names".to_owned(),

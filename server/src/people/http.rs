@@ -44,7 +44,7 @@ pub(crate) async fn log_in(
     Ok(([(header::SET_COOKIE, cookie)], Json(session)).into_response())
 }
 
-/// Who is logged in
+/// The user who is logged in
 #[utoipa::path(get, path = "/api/v1/session", tag = "session", responses((status = 200, body = User)))]
 pub(crate) async fn who(Operator(credential): Operator) -> Json<User> {
     Json(User {

@@ -28,20 +28,20 @@ use crate::{
 /// Shortest and longest new password, in characters.
 const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 12..=256;
 
-/// Longest user name and password that are looked at, in bytes.
+/// Longest user name and password that the server checks, in bytes.
 const MAX_INPUT: usize = 1024;
 
 /// How long a login lasts, in milliseconds.
 const SESSION_LIFE: i64 = 24 * 60 * 60 * 1000;
 
-/// Passwords that are checked at the same time: each takes 19 MiB and a core for some 50 ms.
+/// Passwords that are checked at the same time: each check takes 19 MiB and a core for some 50 ms.
 const CHECKS: usize = 2;
 
-/// Memory that is reserved for a check, in bytes. glibc takes whatever is larger than 32 MiB from the system and gives it back at once;
-/// smaller pieces stay with the thread that used them. Only what Argon2 uses of it becomes real memory.
+/// Memory that is reserved for a check, in bytes. glibc takes pieces larger than 32 MiB from the system and gives them back at once;
+/// smaller pieces stay with the thread that used them. Only the part that Argon2 uses becomes real memory.
 const CHECK_MEMORY: usize = 33 << 20;
 
-/// Logins of the past that are looked at when the server starts: addresses where somebody logged in stay known.
+/// Past logins that the server reads when it starts, so that addresses where somebody logged in stay known.
 pub(crate) const LOGINS: u32 = 4096;
 
 const FIRST_ADMIN: &str = "admin";
@@ -61,7 +61,7 @@ pub enum LoginError {
     /// Wrong user or password.
     #[error("user name or password is wrong")]
     Wrong,
-    /// Too many wrong ones before, or too many at a time.
+    /// Too many wrong attempts before, or too many at a time.
     #[error("too many logins: try again in {} seconds", .0.as_secs().max(1))]
     Throttled(Duration),
     /// Everything else.
@@ -72,13 +72,13 @@ pub enum LoginError {
 #[derive(Debug)]
 pub(crate) struct Accounts {
     checks: Arc<Semaphore>,
-    /// Checked in place of a user who does not exist, so that both take the same time.
+    /// Hash that is checked for an unknown user, so that both cases take the same time.
     decoy: String,
     attempts: Attempts,
     failed: FailedLogins,
 }
 
-/// Makes the first user of a new server. The password is only in a file that its administrator can read.
+/// Makes the first user of a new server. Only a file that the administrator can read holds the password.
 pub async fn create_first_admin(store: &Store, data_dir: &Path) -> Result<(), FleetError> {
     if !store.read(Tx::has_no_users).await? {
         return Ok(());
@@ -164,7 +164,7 @@ impl Fleet {
         })
     }
 
-    /// Who is logged in with this token.
+    /// The user who is logged in with this token.
     pub async fn authenticate(&self, token: &str) -> Result<Option<Credential>, FleetError> {
         let session = sha256(token.as_bytes());
         let user = self
@@ -175,7 +175,7 @@ impl Fleet {
         Ok(user.map(|user| Credential { user, session }))
     }
 
-    /// Whether a login is still good.
+    /// Whether a login is still valid.
     pub async fn is_logged_in(&self, credential: &Credential) -> Result<bool, FleetError> {
         let session = credential.session;
         let user = self
@@ -229,7 +229,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// The account, if this is its password and the attempt may be made.
+    /// The account, if this is its password and the limits allow the attempt.
     async fn check_password(
         &self,
         address: IpAddr,
@@ -237,7 +237,7 @@ impl Fleet {
         password: String,
     ) -> Result<Account, LoginError> {
         let accounts = &self.0.accounts;
-        // Counted before it is checked: attempts at the same time cannot slip through.
+        // Counted before the check, so that concurrent attempts cannot slip through.
         let attempt = match accounts.attempts.begin(address, user) {
             Ok(attempt) => attempt,
             Err(wait) => {
@@ -347,8 +347,7 @@ impl Accounts {
     }
 }
 
-/// A PHC string.
-/// The password that was checked may have been changed since: it must not open a session that the change would have ended.
+/// The password may have changed since the check: it must not open a session that the change would have ended.
 fn still_has_password(tx: &Tx, checked: &Account) -> Result<(), LoginError> {
     let now = tx.user(&checked.name)?;
     if now.is_some_and(|account| account.password == checked.password) {
@@ -357,6 +356,7 @@ fn still_has_password(tx: &Tx, checked: &Account) -> Result<(), LoginError> {
     Err(LoginError::Wrong)
 }
 
+/// A PHC string.
 fn hash(password: &str) -> Result<String, FleetError> {
     let hash = || {
         let salt = SaltString::encode_b64(&random::<{ Salt::RECOMMENDED_LENGTH }>())?;
@@ -385,7 +385,7 @@ fn is_password(password: &str, hash: &str) -> Result<bool, password_hash::Error>
     let algorithm = Algorithm::try_from(hash.algorithm)?;
     let version = hash.version.map_or(Ok(Version::default()), Version::try_from)?;
     let params = Params::try_from(&hash)?;
-    // Output's comparison takes the same time whatever differs.
+    // The comparison of `Output` takes constant time.
     Ok(derive(password, salt, algorithm, version, params)? == expected)
 }
 

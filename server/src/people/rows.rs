@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension as _, params};
 
 use crate::store::{StoreError, Tx};
 
-/// A person as they are checked.
+/// A person's account, for the check of a password.
 #[derive(Debug, Clone)]
 pub struct Account {
     /// Row.
@@ -21,7 +21,7 @@ const SESSIONS_OF_USER: u32 = 100;
 // === impl Tx ===
 
 impl Tx {
-    /// Whether nobody can log in yet.
+    /// Whether there are no users yet.
     pub fn has_no_users(&self) -> Result<bool, StoreError> {
         Ok(self
             .0
@@ -51,7 +51,7 @@ impl Tx {
         Ok(account.optional()?)
     }
 
-    /// Who logged in from where, newest first: user name and address, as the audit log has them.
+    /// Past logins, newest first: user name and address, as the audit log has them.
     pub fn logins(&self, limit: u32) -> Result<Vec<(String, String)>, StoreError> {
         let mut statement = self.0.prepare_cached(
             "SELECT subject, detail FROM audit WHERE action = 'session.create' ORDER BY id DESC LIMIT ?",
@@ -71,7 +71,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Adds a login; `hash` is that of its token. Forgets logins that have expired, and the person's oldest beyond [`SESSIONS_OF_USER`].
+    /// Adds a login; `hash` is the hash of its token. Forgets logins that have expired, and the person's oldest beyond
+    /// [`SESSIONS_OF_USER`].
     pub fn insert_session(
         &self,
         hash: &[u8; 32],
@@ -94,7 +95,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Name of who is logged in with the token of this hash.
+    /// Name of the user who is logged in with the token of this hash.
     pub fn session_user(&self, hash: &[u8; 32], now_ms: i64) -> Result<Option<String>, StoreError> {
         let mut statement = self.0.prepare_cached(
             "SELECT users.name FROM sessions JOIN users ON users.id = sessions.user WHERE hash = ? AND expires_ms > ?",

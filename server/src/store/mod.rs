@@ -1,7 +1,7 @@
 //! The database's engine: transactions, the one writer, readers, the schema.
 //!
-//! Callers give closures to [`Store::write`] and [`Store::read`]; inside they see a [`Tx`]. Its methods speak in the API's types. They are in
-//! the `rows.rs` of each capability, and nothing else knows SQL. That is the seam for another database: see
+//! Callers give closures to [`Store::write`] and [`Store::read`]; inside they see a [`Tx`]. Its methods speak in the API's types. They are
+//! in the `rows.rs` of each capability, and nothing else knows SQL. A port to another database begins there: see
 //! `docs/development/decisions/database.md`.
 
 use std::{
@@ -31,7 +31,7 @@ pub struct Store {
     _lock: Arc<Flock<File>>,
 }
 
-/// Why the database did not do what it was asked.
+/// Why the database refused or failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Another server uses the data directory.
@@ -43,9 +43,9 @@ pub enum StoreError {
     /// The data directory cannot be used.
     #[error("cannot use the data directory {}: {source}", .path.display())]
     Directory {
-        /// Which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: Arc<std::io::Error>,
     },
     /// The database is from a newer server.
@@ -62,13 +62,13 @@ pub enum StoreError {
     /// No room left.
     #[error("the disk that holds the data directory is full: free some space on it")]
     Full,
-    /// What is stored is not what this server writes.
+    /// The database holds something that this server does not write.
     #[error("the database holds something unexpected: {0}")]
     Corrupt(String),
     /// A read took too long.
     #[error("this takes longer than 30 seconds: ask for less at a time, or try again later")]
     TooSlow,
-    /// Too much waits to be written.
+    /// Too many jobs wait for the writer.
     #[error("the server is overloaded: try again later")]
     Overloaded,
     /// The server is stopping, or a thread of the database has ended.
@@ -79,7 +79,7 @@ pub enum StoreError {
     Database(Arc<rusqlite::Error>),
 }
 
-/// A connection within a transaction: what is read is consistent, what is written is committed together or not at all.
+/// A connection within a transaction: its reads are consistent, and all its writes are committed together or not at all.
 #[derive(Debug)]
 pub struct Tx(pub(crate) Connection);
 
@@ -117,8 +117,8 @@ impl Store {
         self.write_then(job, |value| value).await
     }
 
-    /// The same, and `apply` turns what the job found out into the answer. It runs on the thread that writes, right after the commit,
-    /// in the order of commits, also when the future was dropped: what memory knows changes there. It must not block.
+    /// The same, and `apply` turns the result of the job into the answer. `apply` runs on the thread that writes, right after the commit
+    /// and in the order of commits, even if the future was dropped. It changes the state in memory, and must not block.
     pub async fn write_then<T, U, E>(
         &self,
         job: impl FnOnce(&Tx) -> Result<T, E> + Send + 'static,
@@ -132,8 +132,8 @@ impl Store {
         self.writer.run(job, apply).await
     }
 
-    /// Runs `job` on a snapshot of what is committed. What it tries to write is an error. It ends, unfinished, when the future is dropped
-    /// or when it takes longer than 30 seconds.
+    /// Runs `job` on a snapshot of the committed state. A write in it is an error. It is cut short when the future is dropped, or when it
+    /// takes longer than 30 seconds.
     pub async fn read<T, E>(&self, job: impl FnOnce(&Tx) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
@@ -142,7 +142,7 @@ impl Store {
         self.readers.usual.run(job).await
     }
 
-    /// The same for who somebody is: it waits for no other kind of read.
+    /// The same for the check of a login: it waits for no other kind of read.
     pub async fn read_login<T, E>(
         &self,
         job: impl FnOnce(&Tx) -> Result<T, E> + Send + 'static,
@@ -154,7 +154,7 @@ impl Store {
         self.readers.logins.run(job).await
     }
 
-    /// The same for what may look at millions of rows: no other kind of read waits for it.
+    /// The same for reads that may scan millions of rows: no other kind of read waits for them.
     pub async fn read_long<T, E>(
         &self,
         job: impl FnOnce(&Tx) -> Result<T, E> + Send + 'static,
@@ -177,7 +177,7 @@ impl Store {
         self.writer.failed().await;
     }
 
-    /// Makes all transactions fail from now on, as a broken disk does, and counts them.
+    /// Makes all transactions fail from now on, like a broken disk, and counts them.
     #[cfg(test)]
     pub(crate) async fn break_disk(&self) -> Arc<std::sync::atomic::AtomicUsize> {
         let failed = Arc::<std::sync::atomic::AtomicUsize>::default();
@@ -215,10 +215,10 @@ pub(crate) fn lock(data_dir: &Path) -> Result<Flock<File>, StoreError> {
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| StoreError::Locked(data_dir.to_owned()))
 }
 
-/// The id that is in the database.
+/// Parses a device id from the database.
 pub(crate) fn device_id(id: &str) -> Result<DeviceId, StoreError> {
     id.parse()
-        .map_err(|_| StoreError::Corrupt(format!("{id} is no device id")))
+        .map_err(|_| StoreError::Corrupt(format!("{id} is not a device id")))
 }
 
 // === impl StoreError ===

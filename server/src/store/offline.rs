@@ -1,4 +1,4 @@
-//! The database as a file: copied while a server uses it, and changed while none does.
+//! The database as a file: a copy while a server uses it, and changes while none does.
 
 use std::path::Path;
 
@@ -9,13 +9,13 @@ use super::{DATABASE, StoreError, Tx, readers::BUSY_TIMEOUT, schema};
 /// Changes that a restored database took over from the one that it replaces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Inherited {
-    /// Certificates that were revoked since, or whose device was removed since.
+    /// Certificates that were revoked since then, or whose device was removed since then.
     pub revoked: usize,
-    /// Certificates that were issued since.
+    /// Certificates that were issued since then.
     pub issued: usize,
 }
 
-/// Writes the database in `data_dir`, as it is at one moment, to the new file `to`. A server may be using it: nobody waits.
+/// Writes the database in `data_dir`, as it is at one moment, to the new file `to`. A server may be using it, and does not wait.
 pub fn copy(data_dir: &Path, to: &Path) -> Result<(), StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(data_dir.join(DATABASE), flags)?;
@@ -58,8 +58,8 @@ pub fn change<T>(file: &Path, job: impl FnOnce(&Tx) -> Result<T, StoreError>) ->
     Ok(value)
 }
 
-/// Takes over from the database `old` who may connect, as far as the devices are in the database `file` too: what was issued or revoked since
-/// `file` was written stays so. No server uses either.
+/// Takes over from the database `old` which certificates may connect, if their devices are in the database `file` too. Certificates that
+/// were issued or revoked since `file` was written stay so. No server uses either database.
 pub fn inherit(file: &Path, old: &Path, now_ms: i64) -> Result<Inherited, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI;
     let mut connection = Connection::open_with_flags(file, flags)?;

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use homeport_api::Page;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// What is asked for of a list whose items are found by a `K`, in its order.
+/// The request for a page of a list whose items have the key `K`, in the order of the keys.
 #[derive(Debug, Clone)]
 pub struct Paging<K> {
     /// Only items behind this one.
@@ -22,7 +22,7 @@ impl<K> Paging<K> {
         Self { after: None, limit }
     }
 
-    /// Rows to read: one more than asked for, which tells whether a page follows.
+    /// Rows to read: one more than the limit, to tell whether a page follows.
     pub(crate) fn rows(&self) -> i64 {
         i64::from(self.limit) + 1
     }
@@ -41,7 +41,7 @@ impl Paging<u64> {
 }
 
 impl<K: Serialize + DeserializeOwned> Paging<K> {
-    /// Behind the item that `cursor` stands for, a page's `next`. `None` for what no page has said.
+    /// The page behind the item that `cursor` stands for, the `next` of another page. `None` if no page can have such a `next`.
     #[must_use]
     pub fn behind(cursor: &str, limit: u32) -> Option<Self> {
         let key = URL_SAFE_NO_PAD.decode(cursor).ok()?;
@@ -51,7 +51,7 @@ impl<K: Serialize + DeserializeOwned> Paging<K> {
         })
     }
 
-    /// The page that `rows` make, of which the last may belong to the next one.
+    /// Makes a page of `rows`; the last row may belong to the next page.
     pub(crate) fn page<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> K) -> serde_json::Result<Page<T>> {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;

@@ -1,7 +1,7 @@
 //! Connections that read, on blocking threads.
 //!
-//! Each purpose has connections of its own, so that what takes long keeps nobody from logging in. A read ends when its deadline passes
-//! and when nobody waits for it any more.
+//! Each purpose has connections of its own, so that a long read keeps nobody from logging in. A read ends when its deadline passes, or when
+//! nobody waits for it any more.
 
 use std::{
     path::PathBuf,
@@ -23,22 +23,22 @@ const LOGINS: usize = 1;
 const USUAL: usize = 3;
 const LONG: usize = 2;
 
-/// How long a read may take, with its turn waited for.
+/// How long a read may take, including the wait for its turn.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long a read waits for a database that is being recovered or checkpointed.
+/// How long a read waits while SQLite recovers or checkpoints the database.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Steps of SQLite's machine between two looks at whether somebody still waits: well below a millisecond.
+/// Steps of SQLite's virtual machine between two checks whether somebody still waits: well below a millisecond.
 const STEPS: i32 = 10_000;
 
 #[derive(Debug)]
 pub(super) struct Readers {
-    /// Who somebody is. Short, and asked for with every request.
+    /// Checks of logins. Short, and every request needs one.
     pub(super) logins: Lane,
-    /// Everything else that is short.
+    /// All other short reads.
     pub(super) usual: Lane,
-    /// What may look at millions of rows.
+    /// Reads that may scan millions of rows.
     pub(super) long: Lane,
 }
 
@@ -54,7 +54,7 @@ struct Inner {
     deadline: Duration,
 }
 
-/// Tells the thread that reads when nobody waits any more.
+/// Tells the reading thread, on drop, that nobody waits any more.
 struct Waiting(Arc<AtomicBool>);
 
 // === impl Readers ===
@@ -99,7 +99,7 @@ impl Lane {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        // The permit goes along: a caller who gives up frees it when the thread has noticed.
+        // The permit goes along: when a caller gives up, the permit is free as soon as the thread has noticed.
         let permit = Arc::clone(&self.0.permits)
             .acquire_owned()
             .await

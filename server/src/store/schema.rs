@@ -1,6 +1,6 @@
-//! The tables, and how an older database becomes a newer one.
+//! The tables, and the migrations from older databases.
 //!
-//! `PRAGMA user_version` is the number of migrations that a database has had. A migration that has been released is never changed.
+//! `PRAGMA user_version` counts the migrations of a database. A released migration never changes.
 
 use rusqlite::Connection;
 
@@ -37,8 +37,8 @@ mod tests {
 
     use super::*;
 
-    /// Who makes a table grow, and what ends that. A table that a device can grow has a limit that the transaction keeps, or an age;
-    /// the tests `tables` of the API flood each.
+    /// For each table: who makes it grow, and its limit. A table that a device can grow has a limit that the transaction keeps, or an age.
+    /// The tests `tables` of the API flood each of them.
     const TABLES: [(&str, &str, &str); 16] = [
         ("users", "operators", "operators"),
         ("sessions", "people who log in", "100 of one person; 24 hours"),
@@ -95,7 +95,7 @@ mod tests {
         known.sort_unstable();
         assert_eq!(
             found, known,
-            "say of a new table who makes it grow, and what ends that"
+            "add a new table to `TABLES`: who makes it grow, and its limit"
         );
         assert!(
             TABLES
@@ -147,7 +147,7 @@ mod tests {
         "samples",
     ];
 
-    /// How queries begin that scan or sort all the same, and why they may.
+    /// The beginnings of queries that scan or sort all the same, and why they may.
     const WHOLE: [(&str, &str); 8] = [
         (
             "SELECT device FROM group_devices JOIN devices",
@@ -234,7 +234,7 @@ mod tests {
         assert!(superfluous.is_empty(), "these are quick: {superfluous:?}");
     }
 
-    /// The text of every query in a source: what `prepare_cached` is given, with the source's own `COLUMNS`.
+    /// The text of every query in a source: the arguments of `prepare_cached`, with the source's own `COLUMNS`.
     fn queries(source: &str) -> Vec<String> {
         let columns = source
             .split_once("const COLUMNS: &str =")

@@ -1,7 +1,7 @@
 //! The one thread that writes. Jobs that wait are committed together: one fsync for many acknowledgements.
 //!
-//! The same thread applies what follows from each job, after the commit and before the next job runs. Memory therefore
-//! changes in the order in which the database did, whichever task wakes up first.
+//! The same thread applies the effects of each job, after the commit and before the next job runs. So memory changes in the same order as
+//! the database, no matter which task wakes up first.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{StoreError, Tx};
 
-/// Jobs that may wait. Senders wait when it is full, so that devices are slowed down rather than memory filled.
+/// Jobs that may wait. When the queue is full, senders wait: that slows devices down instead of filling memory.
 const QUEUE: usize = 4096;
 
 /// Most jobs in one transaction: bounds the time until the first of them is answered.
@@ -36,10 +36,10 @@ struct State {
 }
 
 trait Job: Send {
-    /// Does the work; whether to keep it.
+    /// Does the work, and returns whether to keep it.
     fn run(&mut self, tx: &Tx) -> bool;
 
-    /// Applies what follows from the work if it was committed, and answers the one who waits.
+    /// Applies the effects of the work if it was committed, and answers the caller.
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
@@ -158,13 +158,13 @@ where
 
     fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
         let outcome = match (committed, self.outcome) {
-            // What a job found out and gave as an error stands, whatever became of the others' work.
+            // An error that the job itself returned stands, no matter how the rest of the batch ended.
             (_, Some(Err(error))) => Err(error),
             (Ok(()), Some(Ok(value))) => Ok((self.apply)(value)),
             (Err(error), _) => Err(error.into()),
             (Ok(()), None) => Err(StoreError::Closed.into()),
         };
-        // Nobody waits any more when the device has gone: the work is committed all the same.
+        // If the device has gone, nobody waits any more: the work is committed all the same.
         let _ = self.reply.send(outcome);
     }
 }

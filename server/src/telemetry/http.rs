@@ -11,10 +11,10 @@ use utoipa::IntoParams;
 use super::Range;
 use crate::{fleet::Fleet, http::Refusal, now_ms};
 
-/// Telemetry that is given when no range is asked for, in milliseconds.
+/// Range of telemetry if the request sets none, in milliseconds.
 const DEFAULT_SPAN: i64 = 60 * 60 * 1000;
 
-/// Points of a series when no number is asked for.
+/// Points of a series if the request sets no number.
 const DEFAULT_POINTS: u32 = 300;
 
 /// Most points of a series.
@@ -25,11 +25,11 @@ const MAX_POINTS: u32 = 5_000;
 pub(crate) struct Window {
     /// Only this series.
     name: Option<String>,
-    /// From then on. Without it, one hour before `to_ms`.
+    /// Only points from this time on. Without it, one hour before `to_ms`.
     from_ms: Option<i64>,
-    /// Until before then. Without it, until now.
+    /// Only points before this time. Without it, until now.
     to_ms: Option<i64>,
-    /// Points in a series, about: 1 to 5000. Without it, 300.
+    /// Approximate number of points in a series: 1 to 5000. Without it, 300.
     points: Option<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! What devices measure.
+//! Telemetry of devices.
 
 use homeport_api::{Point, Series};
 use homeport_protocol::senml::{self, Pack, Value};
@@ -13,7 +13,7 @@ use crate::{
     text::told,
 };
 
-/// How far in the future a sample may be, in milliseconds: clocks differ. Later ones are from a device whose clock is wrong; they would
+/// How far in the future a sample may be, in milliseconds: clocks differ. A later sample comes from a device with a wrong clock, and would
 /// never be pruned.
 const FUTURE: i64 = 24 * 60 * 60 * 1000;
 
@@ -34,7 +34,7 @@ impl Fleet {
     }
 }
 
-/// What can be stored, and how many samples cannot.
+/// The samples that can be stored, and the number of those that cannot.
 pub(crate) fn samples(pack: &Pack, now_ms: i64) -> Result<(Vec<Sample>, usize), HandlerError> {
     #[expect(clippy::cast_precision_loss, reason = "exact for the next 280,000 years")]
     let now = now_ms as f64 / 1000.0;
@@ -55,7 +55,7 @@ fn sample(sample: senml::Sample) -> Option<Sample> {
     let value = match sample.value {
         Value::Number(number) => number,
         Value::Flag(flag) => f64::from(u8::from(flag)),
-        // Telemetry is what can be drawn and averaged.
+        // Telemetry only holds values that can be drawn and averaged.
         Value::Text(_) => return None,
     };
     if !senml::is_possible(&sample.unit, value) || value.abs() > MAX_VALUE {

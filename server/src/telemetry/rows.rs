@@ -6,13 +6,13 @@ use rusqlite::{OptionalExtension as _, params};
 
 use crate::store::{StoreError, Tx};
 
-/// The series in which the server counts the samples of a device that it did not take. It is not one of [`MAX_SERIES`].
+/// The series in which the server counts the samples of a device that it did not store. It is not one of [`MAX_SERIES`].
 const DROPPED: &str = "server.dropped";
 
-/// Largest value of a sample, and with a minus sign the least. The sum of a hundred million of them is still a number.
+/// Largest absolute value of a sample. The sum of a hundred million of them is still finite.
 pub const MAX_VALUE: f64 = 1e300;
 
-/// Silence after which a series may give its place to a new one, in milliseconds.
+/// Silence after which a new series may replace a series, in milliseconds.
 const SILENCE: i64 = 24 * 60 * 60 * 1000;
 
 /// Series that one message may replace. Each leaves a row to be pruned.
@@ -21,10 +21,10 @@ const REPLACED_AT_ONCE: usize = 16;
 /// Samples that one pruning step removes.
 const PRUNED_AT_ONCE: u32 = 5_000;
 
-/// Series that one pruning step looks at.
+/// Series that one pruning step visits.
 const LOOKED_AT_ONCE: u32 = 500;
 
-/// A number at a time.
+/// One sample.
 #[derive(Debug, Clone)]
 pub struct Sample {
     /// Name of its series.
@@ -37,14 +37,14 @@ pub struct Sample {
     pub value: f64,
 }
 
-/// What part of a device's telemetry is asked for.
+/// The part of a device's telemetry that a client asks for.
 #[derive(Debug, Clone)]
 pub struct Range {
     /// One series, or all.
     pub name: Option<String>,
-    /// From then on.
+    /// Start, inclusive.
     pub from_ms: i64,
-    /// Until before then.
+    /// End, exclusive.
     pub to_ms: i64,
     /// Most points in a series.
     pub points: u32,
@@ -53,13 +53,13 @@ pub struct Range {
 // === impl Tx ===
 
 impl Tx {
-    /// Bytes of the database's file that hold nothing and are used before the file grows.
+    /// Bytes of the database's file that are free, and that SQLite uses before the file grows.
     pub fn reusable_bytes(&self) -> Result<u64, StoreError> {
         let pragma = |name| self.0.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
         Ok(pragma("freelist_count")? * pragma("page_size")?)
     }
 
-    /// Writes something that changes nothing, to find out whether writing works.
+    /// Writes something that changes nothing, to find out whether the database can be written.
     pub fn probe(&self) -> Result<(), StoreError> {
         let version: i64 = self
             .0
@@ -67,8 +67,8 @@ impl Tx {
         Ok(self.0.pragma_update(None, "user_version", version)?)
     }
 
-    /// Stores samples; how many were dropped because the device has too many series. They and those that were `refused`
-    /// before are counted in a series of the device.
+    /// Stores samples, and returns how many were dropped because the device has too many series. A series of the device counts these and
+    /// the samples that were `refused` before.
     pub fn insert_samples(
         &self,
         now_ms: i64,
@@ -113,7 +113,8 @@ impl Tx {
         Ok(series)
     }
 
-    /// Removes some of what is older than `before_ms` or has lost its device, in series after `after`. Where to go on; `None` at the end.
+    /// Removes some samples that are older than `before_ms` or have lost their device, in series after `after`. Returns where to go on;
+    /// `None` at the end.
     pub fn prune_samples(&self, after: i64, before_ms: i64) -> Result<Option<i64>, StoreError> {
         let mut statement = self
             .0
@@ -134,10 +135,10 @@ impl Tx {
             let deleted = delete.execute(params![id, before_ms, left])?;
             left = left.saturating_sub(u32::try_from(deleted).unwrap_or(u32::MAX));
             if left == 0 {
-                // There may be more of this one.
+                // This series may have more.
                 return Ok(Some(id - 1));
             }
-            // What has no samples has no use of its place either.
+            // A series without samples does not need its place.
             self.0
                 .prepare_cached(
                     "DELETE FROM series WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM samples WHERE series = ?1)",
@@ -148,8 +149,8 @@ impl Tx {
         Ok(done)
     }
 
-    /// The series of `sample`, made if there is room, or a series can be found that has been silent: `silent` holds those
-    /// that this message may replace, once they were looked for.
+    /// The series of `sample`. A new one needs room, or a silent series that it can replace. `silent` holds the series that this message
+    /// may replace, once they have been looked up.
     fn series(
         &self,
         now_ms: i64,
@@ -182,7 +183,7 @@ impl Tx {
             let Some(id) = silent.pop() else {
                 return Ok(None);
             };
-            // Its samples may be many: it loses its device, and goes in small steps.
+            // It may have many samples: it loses its device now, and is removed in small steps.
             self.0
                 .prepare_cached("UPDATE series SET device = NULL WHERE id = ?")?
                 .execute([id])?;
@@ -197,8 +198,7 @@ impl Tx {
         Ok(self.0.last_insert_rowid())
     }
 
-    /// Series of a device that have been silent for [`SILENCE`], the longest silent one last. At most
-    /// [`REPLACED_AT_ONCE`].
+    /// Series of a device that have been silent for [`SILENCE`], the longest silent last. At most [`REPLACED_AT_ONCE`].
     fn silent_series(&self, now_ms: i64, device: &str) -> Result<Vec<i64>, StoreError> {
         let mut statement = self.0.prepare_cached(
             "SELECT id, coalesce((SELECT max(at_ms) FROM samples WHERE series = id), 0) AS last FROM series \
@@ -216,7 +216,7 @@ impl Tx {
         Ok(silent)
     }
 
-    /// Adds to the number of samples of a device that were not taken. Its series has a place of its own.
+    /// Adds to the number of samples of a device that were not stored. Its series has a place of its own.
     fn count_dropped(&self, now_ms: i64, device: &str, dropped: usize) -> Result<(), StoreError> {
         let known: Option<i64> = self
             .0
@@ -254,7 +254,7 @@ impl Tx {
             range.to_ms,
             bucket,
             range.points.saturating_add(2),
-            // The sum of what was stored before larger ones were refused must not leave what a number can be.
+            // Older databases hold larger values: their sum must stay finite.
             MAX_VALUE
         ];
         let rows = statement.query_map(values, |row| {
@@ -398,7 +398,7 @@ mod tests {
             .unwrap();
         assert_eq!(insert(&store, DAY, veths(0..MAX_SERIES + 3), 0).await, 3);
         assert_eq!(insert(&store, DAY + 1000, veths(0..MAX_SERIES + 3), 4).await, 3);
-        // All of it is there that fits, and one series more that says what does not.
+        // Everything that fits is there, and one more series counts the rest.
         let series = series_of(&store).await;
         assert_eq!(series.len(), MAX_SERIES + 1);
         let dropped = series.iter().find(|series| series.name == DROPPED).unwrap();
@@ -431,7 +431,7 @@ mod tests {
             "the longest silent"
         );
         assert!(names.contains(&"network.veth0000001.rx".to_owned()));
-        // One message replaces few, whatever it holds.
+        // One message replaces only a few, no matter what it holds.
         let many = (0..100).map(|number| format!("new{number}"));
         assert_eq!(insert(&store, 9 * DAY, many, 0).await, 100 - REPLACED_AT_ONCE);
     }

@@ -1,26 +1,26 @@
-//! BER to DER (ITU-T X.690), for signatures that other programs than openssl made: lengths that are not known in advance, and strings in
-//! pieces. RAUC reads them. What is DER already stays as it is.
+//! BER to DER (ITU-T X.690), for signatures from programs other than openssl: with indefinite lengths, and with strings in pieces. RAUC
+//! reads them too. DER input stays as it is.
 
-/// Elements within each other that are followed. A CMS structure with certificates has some twenty.
+/// Deepest nesting of elements that is accepted. A CMS structure with certificates has some twenty levels.
 const MAX_DEPTH: usize = 64;
 
-/// Bytes of a length.
+/// Most bytes of a length.
 const MAX_LENGTH_BYTES: usize = 4;
 
 const CONSTRUCTED: u8 = 0x20;
 const OCTET_STRING: u8 = 0x04;
 const END_OF_CONTENTS: [u8; 2] = [0, 0];
 
-/// The one element that `ber` is, in DER's form. `None` for what is no BER, or is nested too deeply.
+/// Converts the one element in `ber` to DER. `None` if it is not BER, or is nested too deeply.
 ///
-/// The result is never longer than the input by more than a few bytes for each element whose length was not known.
+/// The result is longer than the input by at most a few bytes for each element of indefinite length.
 pub(super) fn to_der(ber: &[u8]) -> Option<Vec<u8>> {
     let mut der = Vec::with_capacity(ber.len());
     let rest = element(ber, &mut der, MAX_DEPTH)?;
     rest.is_empty().then_some(der)
 }
 
-/// Appends the first element of `ber` to `der`; what is behind it.
+/// Appends the first element of `ber` to `der`, and returns the bytes behind it.
 fn element<'a>(ber: &'a [u8], der: &mut Vec<u8>, depth: usize) -> Option<&'a [u8]> {
     let depth = depth.checked_sub(1)?;
     let (&tag, rest) = ber.split_first()?;
@@ -55,7 +55,7 @@ fn element<'a>(ber: &'a [u8], der: &mut Vec<u8>, depth: usize) -> Option<&'a [u8
     Some(rest)
 }
 
-/// The length of an element, `None` if its content ends with a mark instead, and what is behind.
+/// The length of an element, `None` if an end mark ends its content instead, and the bytes behind.
 fn length(ber: &[u8]) -> Option<(Option<usize>, &[u8])> {
     let (&first, rest) = ber.split_first()?;
     match first {
@@ -74,7 +74,7 @@ fn length(ber: &[u8]) -> Option<(Option<usize>, &[u8])> {
     }
 }
 
-/// The content of a string in pieces, which are strings in DER by now.
+/// The content of a string in pieces, which are already strings in DER.
 fn joined(mut pieces: &[u8]) -> Option<Vec<u8>> {
     let mut string = Vec::with_capacity(pieces.len());
     while let Some((tag, rest)) = pieces.split_first() {
@@ -139,7 +139,7 @@ mod tests {
             }
         }
 
-        /// With no length known in advance, and strings in pieces of `piece` bytes.
+        /// With indefinite lengths, and strings in pieces of `piece` bytes.
         fn ber(&self, ber: &mut Vec<u8>, piece: usize) {
             match self {
                 Self::Leaf(content) => {

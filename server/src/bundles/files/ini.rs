@@ -19,7 +19,7 @@ pub struct IniError {
     problem: &'static str,
 }
 
-/// Reads a key file. Stricter than GLib: nothing is there twice.
+/// Reads a key file. Stricter than GLib: no section and no key may appear twice.
 pub(super) fn parse(text: &str) -> Result<Ini, IniError> {
     let mut ini = Ini::new();
     let mut section: Option<&mut BTreeMap<String, String>> = None;
@@ -46,7 +46,7 @@ pub(super) fn parse(text: &str) -> Result<Ini, IniError> {
                 return Err(problem("more than 1024 sections"));
             }
             if ini.contains_key(name) {
-                return Err(problem("a section that was there before"));
+                return Err(problem("a section that appears twice"));
             }
             section = Some(ini.entry(name.to_owned()).or_default());
             continue;
@@ -66,7 +66,7 @@ pub(super) fn parse(text: &str) -> Result<Ini, IniError> {
         }
         let value = unescape(value.trim_start()).ok_or_else(|| problem("an unknown escape sequence"))?;
         if section.insert(key.to_owned(), value).is_some() {
-            return Err(problem("a key that was there before"));
+            return Err(problem("a key that appears twice"));
         }
     }
     Ok(ini)

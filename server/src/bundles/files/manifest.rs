@@ -1,4 +1,4 @@
-//! What a RAUC bundle says about itself.
+//! The manifest of a RAUC bundle.
 
 use std::{fs::File, io};
 
@@ -37,7 +37,7 @@ pub enum ManifestError {
     /// It does not end as a bundle does.
     #[error("this is not a RAUC bundle, or its end is missing")]
     NotABundle,
-    /// The signature does not hold what it should.
+    /// The signature is damaged, or does not hold a manifest.
     #[error("the bundle's signature cannot be read: {0}")]
     Signature(String),
     /// Signature over the whole file, without manifest.
@@ -59,22 +59,22 @@ pub enum ManifestError {
     /// Not in RAUC's syntax.
     #[error("the bundle's manifest cannot be read: {0}")]
     Syntax(#[from] IniError),
-    /// Something needed is not there.
+    /// A required key is missing.
     #[error("the bundle's manifest has no `{key}` in `[{section}]`")]
     Missing {
-        /// Where.
+        /// Name of the section.
         section: String,
-        /// What.
+        /// Name of the key.
         key: &'static str,
     },
-    /// Something there is not as it should be.
+    /// A key has a value that cannot be used.
     #[error("the bundle's manifest has a `{key}` in `[{section}]` that is {problem}")]
     Invalid {
-        /// Where.
+        /// Name of the section.
         section: String,
-        /// What.
+        /// Name of the key.
         key: &'static str,
-        /// How.
+        /// The problem, to follow "that is".
         problem: &'static str,
     },
     /// The file cannot be read.
@@ -120,10 +120,10 @@ fn images(ini: &Ini) -> Result<Vec<BundleImage>, ManifestError> {
     let mut images = Vec::new();
     for (section, class) in sections {
         let adaptive = optional(ini, section, "adaptive")?;
-        // Not there for images that only run a hook, and for empty file systems.
+        // Images that only run a hook and empty file systems have none.
         let filename = optional(ini, section, "filename")?;
         let hooks = optional(ini, section, "hooks")?;
-        // As RAUC has it: before 1.5 it wrote none for an empty file that an install hook goes with.
+        // The same as in RAUC: versions before 1.5 wrote no size for an empty file with an install hook.
         let size = if filename.is_empty() || hooks.split(';').any(|hook| hook.trim() == "install") {
             optional(ini, section, "size")?
         } else {
@@ -151,7 +151,7 @@ fn images(ini: &Ini) -> Result<Vec<BundleImage>, ManifestError> {
     Ok(images)
 }
 
-/// A text of `[update]` that is only shown, so that its length is no reason to refuse a bundle.
+/// A text of `[update]` that is only shown: a bundle is not refused for its length.
 fn shown(ini: &Ini, key: &str) -> String {
     let value = ini.get("update").and_then(|section| section.get(key));
     clip(value.cloned().unwrap_or_default())

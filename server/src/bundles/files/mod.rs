@@ -1,7 +1,7 @@
 //! Update bundles: files in the data directory, named after the SHA-256 of their bytes.
 //!
-//! The server reads a bundle's manifest, to show it and to offer it to the right devices. It neither checks nor trusts the signature:
-//! whether firmware is good is decided by the keyring of the device that installs it.
+//! The server reads a bundle's manifest, to show it and to offer it to the right devices. It neither checks nor trusts the signature: the
+//! device that installs the firmware checks it with its own keyring.
 
 use std::{
     collections::HashSet,
@@ -31,10 +31,10 @@ pub struct Bundles {
 pub(crate) const DIRECTORY: &str = "bundles";
 const SUFFIX: &str = ".raucb";
 
-/// How the name of an unfinished upload begins.
+/// Prefix of the name of an unfinished upload.
 const UPLOAD_PREFIX: &str = ".upload-";
 
-/// Where a device fetches the bundle `id`, on the HTTPS port.
+/// The path on the HTTPS port where a device fetches the bundle `id`.
 #[must_use]
 pub fn device_path(id: &str) -> String {
     format!("/device/v1/bundles/{id}")
@@ -82,8 +82,8 @@ impl Bundles {
         }
     }
 
-    /// Removes what a crash left of unfinished uploads. Everything else stays: a bundle that is not `known` may be newer than a
-    /// restored database, and a file may be somebody's. The log names them.
+    /// Removes unfinished uploads that a crash left behind. Other files stay, and the log names them. A bundle that is not `known` may be
+    /// newer than a restored database, and a file may belong to somebody.
     pub fn sweep(&self, known: &HashSet<String>) -> io::Result<()> {
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
@@ -106,7 +106,7 @@ impl Bundles {
         Ok(())
     }
 
-    /// The bundles whose files are there.
+    /// Ids of the bundles whose files exist.
     pub(crate) fn ids(&self) -> io::Result<Vec<String>> {
         let mut ids = Vec::new();
         for entry in fs::read_dir(&self.directory)? {

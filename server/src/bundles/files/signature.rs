@@ -11,7 +11,7 @@ use der::{Decode as _, asn1::OctetStringRef};
 
 use super::{ManifestError, ber};
 
-/// Longest signature that is looked at, in bytes. RAUC's own default is 64 KiB; with manifest inside and many recipients it grows.
+/// Longest signature that is read, in bytes. RAUC's own default is 64 KiB; a manifest inside and many recipients make it longer.
 const MAX_SIGNATURE: u64 = 1024 * 1024;
 
 /// Length of the number at the very end.
@@ -22,9 +22,9 @@ pub(super) fn manifest(file: &mut File) -> Result<Vec<u8>, ManifestError> {
     signed_text(&read(file)?)
 }
 
-/// What a CMS structure in BER signs.
+/// The content that a CMS structure in BER signs.
 fn signed_text(cms: &[u8]) -> Result<Vec<u8>, ManifestError> {
-    let cms = ber::to_der(cms).ok_or_else(|| ManifestError::Signature("it is no BER".into()))?;
+    let cms = ber::to_der(cms).ok_or_else(|| ManifestError::Signature("it is not BER".into()))?;
     let damaged = |error: der::Error| ManifestError::Signature(error.to_string());
     let content = ContentInfo::from_der(&cms).map_err(damaged)?;
     if content.content_type == ID_ENVELOPED_DATA {

@@ -1,4 +1,4 @@
-//! Taking a bundle in: written, hashed and looked at before anybody sees it.
+//! Uploads: a bundle is written, hashed and parsed before anybody sees it.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use super::{Bundles, Manifest, ManifestError, UPLOAD_PREFIX};
 /// Room that an upload leaves on the disk, in bytes: for the database.
 const RESERVE: u64 = 64 * 1024 * 1024;
 
-/// A bundle on its way in. Dropped before [`Upload::finish`], it leaves nothing behind.
+/// An upload in progress. If it is dropped before [`Upload::finish`], it leaves nothing behind.
 ///
 /// Its methods block.
 pub struct Upload {
@@ -28,7 +28,7 @@ pub struct Upload {
     received: u64,
 }
 
-/// Why a bundle was not taken.
+/// Why a bundle was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
     /// Over the limit.
@@ -36,9 +36,9 @@ pub enum UploadError {
         "the bundle is {size} bytes long, and this server takes at most {limit}: raise `max_bundle_size` to allow more"
     )]
     TooLarge {
-        /// Length that was announced.
+        /// Length that the client announced.
         size: u64,
-        /// Longest that is taken.
+        /// Longest that is accepted.
         limit: u64,
     },
     /// No room.
@@ -46,18 +46,18 @@ pub enum UploadError {
         "the server's disk has no room for this bundle: delete bundles that are no longer needed, then upload it again"
     )]
     DiskFull,
-    /// Not all of it arrived, or more than was announced.
+    /// Fewer or more bytes arrived than the client announced.
     #[error("the upload broke off after {received} of {announced} bytes: upload it again")]
     Incomplete {
         /// Bytes that arrived.
         received: u64,
-        /// Bytes that were announced.
+        /// Bytes that the client announced.
         announced: u64,
     },
-    /// Not what the sender meant to send.
+    /// The SHA-256 differs from the one that the client sent.
     #[error("the file was damaged on the way: its SHA-256 is {actual}; upload it again")]
     Damaged {
-        /// Of what arrived.
+        /// SHA-256 of the bytes that arrived.
         actual: String,
     },
     /// Not a bundle that can be used.
@@ -68,14 +68,14 @@ pub enum UploadError {
     Io(io::Error),
 }
 
-/// What arrived.
+/// A bundle that arrived.
 #[derive(Debug)]
 pub struct Received {
     /// Lower-case hex SHA-256 of the file.
     pub id: String,
     /// Length in bytes.
     pub size: u64,
-    /// What it says about itself.
+    /// Its manifest.
     pub manifest: Manifest,
 }
 

@@ -6,23 +6,23 @@ export interface components {
     schemas: {
         /** @description One entry, newest first in listings. */
         AuditEntry: {
-            /** @description What was done, e.g. `deployment.create`. */
+            /** @description The action, e.g. `deployment.create`. */
             action: string;
             /** @description User, `device:<id>` or `system`. */
             actor: string;
             /**
              * Format: int64
-             * @description When.
+             * @description When the action happened.
              */
             at_ms: number;
-            /** @description More, as text. */
+            /** @description Details, as text. */
             detail: string;
             /**
              * Format: int64
              * @description Number, rising.
              */
             id: number;
-            /** @description To what, e.g. a device id. */
+            /** @description The object of the action, e.g. a device id. */
             subject: string;
         };
         /** @description An update bundle in the server's store. */
@@ -31,7 +31,7 @@ export interface components {
             build: string;
             /** @description `compatible` of the manifest. */
             compatible: string;
-            /** @description Who uploaded it. */
+            /** @description User who uploaded it. */
             created_by: string;
             /**
              * Format: int64
@@ -40,7 +40,10 @@ export interface components {
             created_ms: number;
             /** @description `description` of the manifest. */
             description: string;
-            /** @description RAUC bundle format: `verity`. `plain` bundles cannot be streamed, and the manifest of `crypt` bundles cannot be read: both are refused. */
+            /**
+             * @description RAUC bundle format: `verity`. `plain` bundles cannot be streamed, and the manifest of `crypt` bundles cannot be read: the server
+             *     refuses both.
+             */
             format: string;
             /** @description Lower-case hex SHA-256 of the file. */
             id: string;
@@ -70,16 +73,16 @@ export interface components {
             /** @description Slot class, e.g. `rootfs`. */
             slot_class: string;
         };
-        /** @description A new token. The only time that its text is shown. */
+        /** @description A new token. The server shows its text only in this answer. */
         CreatedPairingToken: components["schemas"]["PairingTokenInfo"] & {
             /** @description The text for `homeport-agent pair`. */
             token: string;
         };
-        /** @description A deployment and how far its devices are, all in all. */
+        /** @description A deployment, with the number of its devices in each state. */
         Deployment: {
             /** @description Id of the bundle. */
             bundle: string;
-            /** @description Who made it. */
+            /** @description User who made it. */
             created_by: string;
             /**
              * Format: int64
@@ -99,11 +102,11 @@ export interface components {
             states: {
                 [key: string]: number;
             };
-            /** @description Who was meant. */
+            /** @description Its target. */
             target: components["schemas"]["Target"];
             /**
              * Format: int64
-             * @description When a device entered a state last; when it was made, without devices.
+             * @description When a device last entered a state; for a deployment without devices, when it was made.
              */
             updated_ms: number;
             /** @description Version of the bundle. */
@@ -111,7 +114,7 @@ export interface components {
         };
         /** @description A paired device. */
         Device: {
-            /** @description Address it connected from last. */
+            /** @description Address that it last connected from. */
             address?: string | null;
             /** @description Version of the agent. */
             agent_version: string;
@@ -136,7 +139,7 @@ export interface components {
             kernel: string;
             /**
              * Format: int64
-             * @description When it connected or disconnected last, or sent something; absent when never.
+             * @description When it last connected, disconnected or sent something; absent if it never did.
              */
             last_seen_ms?: number | null;
             /** @description Model. */
@@ -174,7 +177,7 @@ export interface components {
         };
         /** @description One device of a deployment. */
         DeviceProgress: components["schemas"]["DeviceUpdate"] & {
-            /** @description Which device. */
+            /** @description Id of the device. */
             device: string;
             /** @description Its name. */
             device_name: string;
@@ -185,7 +188,7 @@ export interface components {
             boot_status: string;
             /** @description Bootloader's name, e.g. `A`. */
             bootname: string;
-            /** @description When, RFC 3339 by the device's clock. */
+            /** @description When the backend installed it, RFC 3339 by the device's clock. */
             installed_at: string;
             /** @description The backend's name, e.g. `rootfs.0`. */
             name: string;
@@ -194,7 +197,7 @@ export interface components {
             /** @description Version of the bundle that was installed last. */
             version: string;
         };
-        /** @description One update on one device. The states that it went through are an [`UpdateHistory`]. */
+        /** @description One update on one device. An [`UpdateHistory`] adds the states that it went through. */
         DeviceUpdate: {
             /**
              * Format: int64
@@ -216,21 +219,21 @@ export interface components {
              * @description Number, among all updates of all devices.
              */
             id: number;
-            /** @description What the device's update backend is doing, in its own words. */
+            /** @description The current step of the device's update backend, in the backend's own words. */
             message: string;
-            /** @description Where it came from. */
+            /** @description Its origin. */
             origin: components["schemas"]["UpdateOrigin"];
             /**
              * Format: int32
-             * @description Of the present state, 0 to 100.
+             * @description Progress of the present state in percent, 0 to 100.
              */
             percent: number;
-            /** @description The state before this one: where it was when it failed, for example. */
+            /** @description The state before this one, e.g. the state in which it failed. */
             previous?: string | null;
             reason?: null | components["schemas"]["Why"];
             /** @description Slot that ran then. */
             running_slot: string;
-            /** @description Version that ran when it entered the state, as far as the device said. */
+            /** @description Version that ran when it entered the state, if the device reported it. */
             running_version: string;
             /**
              * Format: int64
@@ -238,7 +241,7 @@ export interface components {
              */
             started_ms: number;
             /**
-             * @description Where it stands: `offered`, `waiting`, `downloading`, `installing`, `installed`, `rebooting`, `trial`, `verified`, `rolled_back`,
+             * @description Its state: `offered`, `waiting`, `downloading`, `installing`, `installed`, `rebooting`, `trial`, `verified`, `rolled_back`,
              *     `failed`, `cancelled`.
              */
             state: string;
@@ -255,29 +258,29 @@ export interface components {
             /** @description Version of the bundle. */
             version: string;
         };
-        /** @description Something that just happened. A client that missed events (`resync`) fetches what it shows again. */
+        /** @description Something that just happened. A client that missed events (`resync`) fetches again what it shows. */
         Event: {
-            /** @description How it is now. */
+            /** @description The device as it is now. */
             device: components["schemas"]["Device"];
             /** @enum {string} */
             type: "device";
         } | {
-            /** @description Which. */
+            /** @description Its id. */
             id: string;
             /** @enum {string} */
             type: "device_removed";
         } | {
-            /** @description How it is now. */
+            /** @description The deployment as it is now. */
             deployment: components["schemas"]["Deployment"];
             /** @enum {string} */
             type: "deployment";
         } | {
             /** @enum {string} */
             type: "update";
-            /** @description How it is now. */
+            /** @description The update as it is now. */
             update: components["schemas"]["DeviceProgress"];
         } | {
-            /** @description From which device. */
+            /** @description Id of the device. */
             device: string;
             /** @description The samples. */
             series: components["schemas"]["Series"][];
@@ -289,7 +292,7 @@ export interface components {
             /** @enum {string} */
             type: "bundle";
         } | {
-            /** @description Which. */
+            /** @description Its id. */
             id: string;
             /** @enum {string} */
             type: "bundle_removed";
@@ -301,7 +304,7 @@ export interface components {
         Group: {
             /**
              * Format: int64
-             * @description How many devices are in it. `GET /api/v1/devices?group=` tells which.
+             * @description Number of its devices. `GET /api/v1/devices?group=` lists them.
              */
             devices: number;
             /** @description Name. */
@@ -309,7 +312,7 @@ export interface components {
         };
         /** @description Whether the server is up. */
         Health: {
-            /** @description `ok`, `disk-low` (devices keep their telemetry), `disk-full` (devices keep everything) or `failing` (nothing can be written). */
+            /** @description `ok`, `disk-low` (devices keep their telemetry), `disk-full` (devices keep everything) or `failing` (the server cannot write). */
             status: string;
             /** @description Version of the server. */
             version: string;
@@ -321,7 +324,7 @@ export interface components {
             /** @description User name. */
             user: string;
         };
-        /** @description What to install where. */
+        /** @description A request for a deployment. */
         NewDeployment: {
             /** @description Id of the bundle. */
             bundle: string;
@@ -356,26 +359,26 @@ export interface components {
         Page_AuditEntry: {
             /** @description The items, in the order of the list. */
             items: {
-                /** @description What was done, e.g. `deployment.create`. */
+                /** @description The action, e.g. `deployment.create`. */
                 action: string;
                 /** @description User, `device:<id>` or `system`. */
                 actor: string;
                 /**
                  * Format: int64
-                 * @description When.
+                 * @description When the action happened.
                  */
                 at_ms: number;
-                /** @description More, as text. */
+                /** @description Details, as text. */
                 detail: string;
                 /**
                  * Format: int64
                  * @description Number, rising.
                  */
                 id: number;
-                /** @description To what, e.g. a device id. */
+                /** @description The object of the action, e.g. a device id. */
                 subject: string;
             }[];
-            /** @description What to give as `after` to get those that follow; absent on the last page. Opaque. */
+            /** @description Opaque value of `after` for the next page; absent on the last page. */
             next?: string | null;
         };
         /** @description Part of a list. */
@@ -386,7 +389,7 @@ export interface components {
                 build: string;
                 /** @description `compatible` of the manifest. */
                 compatible: string;
-                /** @description Who uploaded it. */
+                /** @description User who uploaded it. */
                 created_by: string;
                 /**
                  * Format: int64
@@ -395,7 +398,10 @@ export interface components {
                 created_ms: number;
                 /** @description `description` of the manifest. */
                 description: string;
-                /** @description RAUC bundle format: `verity`. `plain` bundles cannot be streamed, and the manifest of `crypt` bundles cannot be read: both are refused. */
+                /**
+                 * @description RAUC bundle format: `verity`. `plain` bundles cannot be streamed, and the manifest of `crypt` bundles cannot be read: the server
+                 *     refuses both.
+                 */
                 format: string;
                 /** @description Lower-case hex SHA-256 of the file. */
                 id: string;
@@ -411,7 +417,7 @@ export interface components {
                 /** @description `version` of the manifest. */
                 version: string;
             }[];
-            /** @description What to give as `after` to get those that follow; absent on the last page. Opaque. */
+            /** @description Opaque value of `after` for the next page; absent on the last page. */
             next?: string | null;
         };
         /** @description Part of a list. */
@@ -420,7 +426,7 @@ export interface components {
             items: {
                 /** @description Id of the bundle. */
                 bundle: string;
-                /** @description Who made it. */
+                /** @description User who made it. */
                 created_by: string;
                 /**
                  * Format: int64
@@ -440,24 +446,24 @@ export interface components {
                 states: {
                     [key: string]: number;
                 };
-                /** @description Who was meant. */
+                /** @description Its target. */
                 target: components["schemas"]["Target"];
                 /**
                  * Format: int64
-                 * @description When a device entered a state last; when it was made, without devices.
+                 * @description When a device last entered a state; for a deployment without devices, when it was made.
                  */
                 updated_ms: number;
                 /** @description Version of the bundle. */
                 version: string;
             }[];
-            /** @description What to give as `after` to get those that follow; absent on the last page. Opaque. */
+            /** @description Opaque value of `after` for the next page; absent on the last page. */
             next?: string | null;
         };
         /** @description Part of a list. */
         Page_Device: {
             /** @description The items, in the order of the list. */
             items: {
-                /** @description Address it connected from last. */
+                /** @description Address that it last connected from. */
                 address?: string | null;
                 /** @description Version of the agent. */
                 agent_version: string;
@@ -482,7 +488,7 @@ export interface components {
                 kernel: string;
                 /**
                  * Format: int64
-                 * @description When it connected or disconnected last, or sent something; absent when never.
+                 * @description When it last connected, disconnected or sent something; absent if it never did.
                  */
                 last_seen_ms?: number | null;
                 /** @description Model. */
@@ -510,19 +516,19 @@ export interface components {
                 /** @description Update backend and version, e.g. `rauc 1.13`. */
                 updater: string;
             }[];
-            /** @description What to give as `after` to get those that follow; absent on the last page. Opaque. */
+            /** @description Opaque value of `after` for the next page; absent on the last page. */
             next?: string | null;
         };
         /** @description Part of a list. */
         Page_DeviceProgress: {
             /** @description The items, in the order of the list. */
             items: (components["schemas"]["DeviceUpdate"] & {
-                /** @description Which device. */
+                /** @description Id of the device. */
                 device: string;
                 /** @description Its name. */
                 device_name: string;
             })[];
-            /** @description What to give as `after` to get those that follow; absent on the last page. Opaque. */
+            /** @description Opaque value of `after` for the next page; absent on the last page. */
             next?: string | null;
         };
         /** @description Part of a list. */
@@ -549,21 +555,21 @@ export interface components {
                  * @description Number, among all updates of all devices.
                  */
                 id: number;
-                /** @description What the device's update backend is doing, in its own words. */
+                /** @description The current step of the device's update backend, in the backend's own words. */
                 message: string;
-                /** @description Where it came from. */
+                /** @description Its origin. */
                 origin: components["schemas"]["UpdateOrigin"];
                 /**
                  * Format: int32
-                 * @description Of the present state, 0 to 100.
+                 * @description Progress of the present state in percent, 0 to 100.
                  */
                 percent: number;
-                /** @description The state before this one: where it was when it failed, for example. */
+                /** @description The state before this one, e.g. the state in which it failed. */
                 previous?: string | null;
                 reason?: null | components["schemas"]["Why"];
                 /** @description Slot that ran then. */
                 running_slot: string;
-                /** @description Version that ran when it entered the state, as far as the device said. */
+                /** @description Version that ran when it entered the state, if the device reported it. */
                 running_version: string;
                 /**
                  * Format: int64
@@ -571,7 +577,7 @@ export interface components {
                  */
                 started_ms: number;
                 /**
-                 * @description Where it stands: `offered`, `waiting`, `downloading`, `installing`, `installed`, `rebooting`, `trial`, `verified`, `rolled_back`,
+                 * @description Its state: `offered`, `waiting`, `downloading`, `installing`, `installed`, `rebooting`, `trial`, `verified`, `rolled_back`,
                  *     `failed`, `cancelled`.
                  */
                 state: string;
@@ -588,7 +594,7 @@ export interface components {
                 /** @description Version of the bundle. */
                 version: string;
             }[];
-            /** @description What to give as `after` to get those that follow; absent on the last page. Opaque. */
+            /** @description Opaque value of `after` for the next page; absent on the last page. */
             next?: string | null;
         };
         /** @description Part of a list. */
@@ -597,20 +603,20 @@ export interface components {
             items: {
                 /**
                  * Format: int64
-                 * @description How many devices are in it. `GET /api/v1/devices?group=` tells which.
+                 * @description Number of its devices. `GET /api/v1/devices?group=` lists them.
                  */
                 devices: number;
                 /** @description Name. */
                 name: string;
             }[];
-            /** @description What to give as `after` to get those that follow; absent on the last page. Opaque. */
+            /** @description Opaque value of `after` for the next page; absent on the last page. */
             next?: string | null;
         };
         /** @description Part of a list. */
         Page_PairingTokenInfo: {
             /** @description The items, in the order of the list. */
             items: {
-                /** @description Who made it. */
+                /** @description User who made it. */
                 created_by: string;
                 /**
                  * Format: int64
@@ -632,12 +638,12 @@ export interface components {
                 /** @description The device that used it. */
                 used_by?: string | null;
             }[];
-            /** @description What to give as `after` to get those that follow; absent on the last page. Opaque. */
+            /** @description Opaque value of `after` for the next page; absent on the last page. */
             next?: string | null;
         };
-        /** @description What is known about a token. */
+        /** @description A token without its text. */
         PairingTokenInfo: {
-            /** @description Who made it. */
+            /** @description User who made it. */
             created_by: string;
             /**
              * Format: int64
@@ -670,7 +676,7 @@ export interface components {
         Point: {
             /**
              * Format: int64
-             * @description When.
+             * @description When it was measured.
              */
             at_ms: number;
             /**
@@ -679,9 +685,9 @@ export interface components {
              */
             value: number;
         };
-        /** @description What went wrong (RFC 9457, `application/problem+json`). */
+        /** @description An error, as problem details (RFC 9457, `application/problem+json`). */
         Problem: {
-            /** @description What happened and what to do next. */
+            /** @description The cause, and what to do next. */
             detail: string;
             /**
              * Format: int32
@@ -697,7 +703,7 @@ export interface components {
         Series: {
             /** @description Name, e.g. `cpu.busy`. */
             name: string;
-            /** @description The samples; thinned to the number asked for by averaging. */
+            /** @description The samples, averaged down to the number that the client asked for. */
             points: components["schemas"]["Point"][];
             /** @description SenML unit, empty without one. */
             unit: string;
@@ -711,7 +717,7 @@ export interface components {
             expires_ms: number;
             /** @description Bearer token. The same value is set as the cookie `homeport_session`. */
             token: string;
-            /** @description Who is logged in. */
+            /** @description The user who is logged in. */
             user: components["schemas"]["User"];
         };
         /** @description A state that was entered. */
@@ -729,7 +735,7 @@ export interface components {
             /** @description The state. */
             state: string;
         };
-        /** @description Who gets a deployment. Groups are resolved when the deployment is made. */
+        /** @description Devices that get a deployment. The server resolves a group when it makes the deployment. */
         Target: {
             /** @description One device, by id. */
             device: string;
@@ -743,7 +749,7 @@ export interface components {
             history: components["schemas"]["StateChange"][];
         };
         /**
-         * @description Where an update came from.
+         * @description Origin of an update.
          * @enum {string}
          */
         UpdateOrigin: "deployment" | "local";
@@ -752,14 +758,15 @@ export interface components {
             /** @description User name. */
             name: string;
         };
-        /** @description Why an update failed, rolled back or waits. */
+        /** @description Reason why an update failed, rolled back or waits. */
         Why: {
             /**
-             * @description For programs: `signature`, `incompatible`, `version_too_old`, `truncated`, `corrupt`, `bundle_gone`, `disk_full`, `network`, `backend`,
-             *     `busy`, `health_check`, `failed_unit`, `server_unreachable`, `deadline`, `boot_failed`, `unexpected_slot`, `cancelled`, `lease`, `other`.
+             * @description Code for programs: `signature`, `incompatible`, `version_too_old`, `truncated`, `corrupt`, `bundle_gone`, `disk_full`, `network`,
+             *     `backend`, `busy`, `health_check`, `failed_unit`, `server_unreachable`, `deadline`, `boot_failed`, `unexpected_slot`, `cancelled`,
+             *     `lease`, `other`.
              */
             code: string;
-            /** @description For people. */
+            /** @description Text for people. */
             detail: string;
         };
     };
