@@ -12,6 +12,8 @@ pub struct AuditEntry {
     pub at_ms: i64,
     /// User, `device:<id>` or `system`.
     pub actor: String,
+    /// Path of the project that it concerns; absent if it concerns none, or everything.
+    pub project: Option<String>,
     /// The action, e.g. `deployment.create`.
     pub action: String,
     /// The object of the action, e.g. a device id.

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Bundle {
     /// Lower-case hex SHA-256 of the file.
     pub id: String,
+    /// Path of the project that can deploy it, with all projects below; absent if every project can.
+    pub project: Option<String>,
     /// Length in bytes.
     pub size: u64,
     /// When it was uploaded.

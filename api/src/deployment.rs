@@ -38,6 +38,8 @@ pub struct Deployment {
     pub version: String,
     /// Its target.
     pub target: Target,
+    /// Path of the project of its target; absent if that is in none.
+    pub project: Option<String>,
     /// Name of the device, for a deployment to one that is still there.
     pub device_name: Option<String>,
     /// When it was made.

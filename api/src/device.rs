@@ -46,7 +46,9 @@ pub struct Device {
     pub compatible: String,
     /// Slots of the update backend.
     pub slots: Vec<DeviceSlot>,
-    /// Names of the groups it is in.
+    /// Path of its project; absent if it is in none.
+    pub project: Option<String>,
+    /// Names of the groups it is in. Only those that the reader may see.
     pub groups: Vec<String>,
     /// The update that runs on it or ran last.
     pub update: Option<crate::DeviceUpdate>,
@@ -77,13 +79,15 @@ pub struct DeviceSlot {
 pub struct DevicePatch {
     /// New name, 1 to 128 characters.
     pub name: Option<String>,
+    /// Path of the project to move it to; empty to take it out of its project. It leaves groups of other projects.
+    pub project: Option<String>,
 }
 
 /// A new group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewGroup {
-    /// 1 to 64 of `a-z 0-9 -`.
+    /// 1 to 64 of `a-z 0-9 -`. A group of a project has the project's path and `/` before it, e.g. `acme/pilot`.
     pub name: String,
 }
 
@@ -91,8 +95,10 @@ pub struct NewGroup {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Group {
-    /// Name.
+    /// Name, with the path of its project.
     pub name: String,
+    /// Path of its project; absent if it is in none.
+    pub project: Option<String>,
     /// Number of its devices. `GET /api/v1/devices?group=` lists them.
     pub devices: u64,
 }

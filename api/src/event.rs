@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bundle, Deployment, Device, DeviceProgress, Series};
+use crate::{Bundle, Deployment, Device, DeviceProgress, Permission, Series};
 
 /// Something that just happened. A client that missed events (`resync`) fetches again what it shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,11 +42,31 @@ pub enum Event {
         /// The bundle.
         bundle: Box<Bundle>,
     },
-    /// A bundle was deleted.
+    /// A bundle was deleted from a project.
     BundleRemoved {
         /// Its id.
         id: String,
+        /// Path of the project; absent if it was in none.
+        project: Option<String>,
     },
     /// The client was too slow, and the server dropped events.
     Resync,
+}
+
+// === impl Event ===
+
+impl Event {
+    /// What a client must be allowed to see, where it happened, to get the event; `None` for an event that everybody gets.
+    #[must_use]
+    pub fn permission(&self) -> Option<Permission> {
+        match self {
+            Self::Device { .. } | Self::DeviceRemoved { .. } | Self::Update { .. } => {
+                Some(Permission::DeviceRead)
+            }
+            Self::Deployment { .. } => Some(Permission::DeploymentRead),
+            Self::Telemetry { .. } => Some(Permission::TelemetryRead),
+            Self::Bundle { .. } | Self::BundleRemoved { .. } => Some(Permission::BundleRead),
+            Self::Resync => None,
+        }
+    }
 }

@@ -12,6 +12,15 @@
 //! | `POST /api/v1/session` (no login) | [`Login`] | [`Session`] |
 //! | `GET`, `DELETE /api/v1/session` | | [`User`], 204 |
 //! | `PUT /api/v1/session/password` | [`PasswordChange`] | 204 |
+//! | `GET`, `POST /api/v1/users` | [`NewUser`] | [`Page`]`<`[`UserInfo`]`>`, [`CreatedUser`] |
+//! | `GET`, `PATCH`, `DELETE /api/v1/users/{name}` | [`UserPatch`] | [`UserInfo`], [`UserInfo`], 204 |
+//! | `POST /api/v1/users/{name}/password` | | [`CreatedUser`] with a new password |
+//! | `POST /api/v1/users/{name}/grants` | [`NewGrant`] | [`Grant`] |
+//! | `DELETE /api/v1/users/{name}/grants/{id}` | | 204 |
+//! | `GET`, `POST /api/v1/users/{name}/tokens` | [`NewAccessToken`] | [`Page`]`<`[`AccessToken`]`>`, [`CreatedAccessToken`] |
+//! | `DELETE /api/v1/users/{name}/tokens/{id}` | | 204 |
+//! | `GET`, `POST /api/v1/projects` | [`NewProject`] | [`Page`]`<`[`Project`]`>`, [`Project`] |
+//! | `DELETE /api/v1/projects/{path}` | `/` in the path as `%2F` | 204 |
 //! | `POST`, `GET /api/v1/pairing-tokens` | [`NewPairingToken`] | [`CreatedPairingToken`], [`Page`]`<`[`PairingTokenInfo`]`>` |
 //! | `DELETE /api/v1/pairing-tokens/{id}` | | 204 |
 //! | `GET /api/v1/devices` | `?group=`, or `?find=` | [`Page`]`<`[`Device`]`>` |
@@ -21,10 +30,10 @@
 //! | `GET /api/v1/devices/{id}/updates` | | [`Page`]`<`[`DeviceUpdate`]`>` |
 //! | `GET /api/v1/devices/{id}/updates/{update}` | | [`UpdateHistory`] |
 //! | `GET`, `POST /api/v1/groups` | [`NewGroup`] | [`Page`]`<`[`Group`]`>`, [`Group`] |
-//! | `GET`, `DELETE /api/v1/groups/{name}` | | [`Group`], 204 |
+//! | `GET`, `DELETE /api/v1/groups/{name}` | `/` in the name as `%2F` | [`Group`], 204 |
 //! | `PUT`, `DELETE /api/v1/groups/{name}/devices/{id}` | | 204 |
-//! | `GET`, `POST /api/v1/bundles` | the file's bytes, `Content-Length`, optional `?sha256=` | [`Page`]`<`[`Bundle`]`>`, [`Bundle`] |
-//! | `GET`, `DELETE /api/v1/bundles/{id}` | `?force=true` deletes a bundle that a deployment still needs | [`Bundle`], 204 |
+//! | `GET`, `POST /api/v1/bundles` | the file's bytes, `Content-Length`, optional `?sha256=&project=` | [`Page`]`<`[`Bundle`]`>`, [`Bundle`] |
+//! | `GET`, `DELETE /api/v1/bundles/{id}` | `?project=`; `?force=true` deletes a bundle that a deployment still needs | [`Bundle`], 204 |
 //! | `GET`, `POST /api/v1/deployments` | [`NewDeployment`] | [`Page`]`<`[`Deployment`]`>`, [`Deployment`] |
 //! | `GET /api/v1/deployments/{id}` | | [`Deployment`] |
 //! | `GET /api/v1/deployments/{id}/devices` | `?state=` | [`Page`]`<`[`DeviceProgress`]`>` |
@@ -35,6 +44,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod audit;
 mod bundle;
 mod deployment;
@@ -44,8 +54,10 @@ mod page;
 mod pairing;
 mod session;
 pub mod text;
+mod user;
 
 pub use self::{
+    access::{Grant, NewGrant, NewProject, Permission, Project, Role},
     audit::AuditEntry,
     bundle::{Bundle, BundleImage},
     deployment::{
@@ -57,4 +69,7 @@ pub use self::{
     page::Page,
     pairing::{CreatedPairingToken, NewPairingToken, PairingTokenInfo},
     session::{Health, Login, PasswordChange, Problem, Session, User},
+    user::{
+        AccessToken, CreatedAccessToken, CreatedUser, NewAccessToken, NewUser, UserInfo, UserKind, UserPatch,
+    },
 };

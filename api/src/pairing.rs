@@ -15,6 +15,9 @@ pub struct NewPairingToken {
     pub device_name: Option<String>,
     /// Pair this device again: it keeps its id and history, and its old certificate is revoked.
     pub device: Option<String>,
+    /// Path of the project for the device. Without it, the only project in which the user may pair, else none. A device that is paired again
+    /// stays in its project.
+    pub project: Option<String>,
 }
 
 /// A new token. The server shows its text only in this answer.
@@ -40,6 +43,8 @@ pub struct PairingTokenInfo {
     pub created_by: String,
     /// When it expires.
     pub expires_ms: i64,
+    /// Path of the project for the device; absent for none.
+    pub project: Option<String>,
     /// Name for the device, if given.
     pub device_name: Option<String>,
     /// The device that used it.

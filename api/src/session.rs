@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Grant, Permission};
+
 /// Whether the server is up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -36,12 +38,16 @@ pub struct Session {
     pub expires_ms: i64,
 }
 
-/// A person.
+/// The user who is logged in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct User {
     /// User name.
     pub name: String,
+    /// The user's roles, or what an access token leaves of them.
+    pub grants: Vec<Grant>,
+    /// All that the user may do anywhere: what is not in it is refused everywhere.
+    pub permissions: Vec<Permission>,
 }
 
 /// A new password for the logged-in user. Ends that user's other sessions.

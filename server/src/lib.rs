@@ -14,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
+pub mod access;
 pub mod api;
 mod audit;
 pub mod backup;
@@ -21,7 +22,7 @@ pub mod bundles;
 pub mod ca;
 pub mod config;
 mod deployments;
-mod devices;
+pub mod devices;
 pub mod disk;
 pub mod est;
 mod files;
@@ -34,6 +35,7 @@ pub mod log;
 pub mod mqtt;
 pub mod pairing;
 pub mod people;
+mod projects;
 pub mod server;
 pub mod store;
 pub mod telemetry;

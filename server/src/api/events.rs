@@ -9,33 +9,20 @@ use axum::{
 use futures_util::{Stream, stream};
 use homeport_api::{Event, Problem};
 use http::StatusCode;
-use tokio::time::{self, Interval};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
-    fleet::{Fleet, Watcher},
-    http::{App, Refusal, guard::Operator},
+    fleet::RECHECK,
+    http::{App, Refusal, guard::Caller},
     limits::STREAMS_BY_PERSON,
-    people::Credential,
 };
 
 /// How often the server sends a comment on a silent stream, so that proxies keep it open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// How often the server checks again that a stream's user is still logged in.
-const RECHECK: Duration = Duration::from_secs(30);
-
-struct Feed {
-    watcher: Watcher,
-    fleet: Fleet,
-    credential: Credential,
-    recheck: Interval,
-    shutdown: CancellationToken,
-}
-
 /// Events from now on
 ///
-/// Each `data:` is the JSON of an event. After `resync`, fetch everything again: events were lost.
+/// Each `data:` is the JSON of an event that the user may see. After `resync`, fetch everything again: events were lost. The stream ends when
+/// the user's rights change: connect again, and fetch everything again.
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "events",
     responses(
@@ -45,19 +32,12 @@ struct Feed {
 )]
 pub(super) async fn follow(
     State(app): State<App>,
-    Operator(credential): Operator,
+    Caller(actor): Caller,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Refusal> {
-    let watcher = app.fleet.watch(&credential.user).ok_or_else(too_many)?;
-    let feed = Feed {
-        watcher,
-        fleet: app.fleet,
-        credential,
-        recheck: time::interval(RECHECK),
-        shutdown: app.shutdown,
-    };
-    let events = stream::unfold(feed, |mut feed| async move {
-        let event = feed.next().await?;
-        Some((Ok(sse::Event::default().data(event)), feed))
+    let feed = app.fleet.follow(&actor).await?.ok_or_else(too_many)?;
+    let events = stream::unfold((feed, app.shutdown), |(mut feed, shutdown)| async move {
+        let event = shutdown.run_until_cancelled(feed.next()).await??;
+        Some((Ok(sse::Event::default().data(event)), (feed, shutdown)))
     });
     Ok(Sse::new(events).keep_alive(sse::KeepAlive::new().interval(KEEP_ALIVE)))
 }
@@ -71,22 +51,4 @@ fn too_many() -> Refusal {
         ),
     )
     .retry_after(RECHECK.as_secs())
-}
-
-// === impl Feed ===
-
-impl Feed {
-    async fn next(&mut self) -> Option<std::sync::Arc<str>> {
-        loop {
-            tokio::select! {
-                () = self.shutdown.cancelled() => return None,
-                event = self.watcher.next() => return event,
-                _ = self.recheck.tick() => {
-                    if !self.fleet.is_logged_in(&self.credential).await.unwrap_or(false) {
-                        return None;
-                    }
-                }
-            }
-        }
-    }
 }

@@ -6,6 +6,7 @@ use homeport_api::{AuditEntry, Page};
 use crate::fleet::Fleet;
 use crate::http::{
     Refusal,
+    guard::Caller,
     paging::{PageParameters, Wanted},
 };
 
@@ -13,7 +14,8 @@ use crate::http::{
 #[utoipa::path(get, path = "/api/v1/audit", tag = "audit", params(PageParameters), responses((status = 200, body = Page<AuditEntry>)))]
 pub(crate) async fn list(
     State(fleet): State<Fleet>,
+    Caller(actor): Caller,
     Wanted(paging): Wanted<u64>,
 ) -> Result<Json<Page<AuditEntry>>, Refusal> {
-    Ok(Json(fleet.audit_entries(paging).await?))
+    Ok(Json(fleet.audit_entries(&actor, paging).await?))
 }

@@ -1,12 +1,13 @@
 //! The record of who did what.
 
-use homeport_api::{AuditEntry, Page};
+use homeport_api::{AuditEntry, Page, Permission};
 
 pub(crate) mod http;
 mod rows;
 
 pub(crate) use self::rows::{FAILED_LOGIN, UNKNOWN_CERTIFICATE};
 use crate::{
+    access::Actor,
     fleet::{Fleet, FleetError},
     store::Paging,
 };
@@ -15,7 +16,14 @@ use crate::{
 
 impl Fleet {
     /// Entries, newest first.
-    pub async fn audit_entries(&self, paging: Paging<u64>) -> Result<Page<AuditEntry>, FleetError> {
-        Ok(self.0.store.read(move |tx| tx.audit_entries(&paging)).await?)
+    pub async fn audit_entries(
+        &self,
+        actor: &Actor,
+        paging: Paging<u64>,
+    ) -> Result<Page<AuditEntry>, FleetError> {
+        self.ask(actor, move |tx, access| {
+            Ok(tx.audit_entries(&access.scope(Permission::AuditRead), &paging)?)
+        })
+        .await
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use homeport_api::{AuditEntry, Page};
 use rusqlite::params;
 
+use crate::access::{self, IN_PROJECT};
 use crate::store::{Paging, StoreError, Tx};
 
 /// Somebody failed to log in.
@@ -16,10 +17,12 @@ pub(crate) const UNKNOWN_CERTIFICATE: &str = "device.unknown-certificate";
 // === impl Tx ===
 
 impl Tx {
-    /// Adds an entry, in the transaction that does the action.
+    /// Adds an entry, in the transaction that does the action. Those who may read the audit record of `project` see it; of an empty path,
+    /// those who may read everything.
     pub fn audit(
         &self,
         now_ms: i64,
+        project: &str,
         actor: &str,
         action: &str,
         subject: &str,
@@ -27,9 +30,9 @@ impl Tx {
     ) -> Result<(), StoreError> {
         self.0
             .prepare_cached(
-                "INSERT INTO audit (at_ms, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO audit (at_ms, project, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?, ?)",
             )?
-            .execute(params![now_ms, actor, action, subject, detail])?;
+            .execute(params![now_ms, project, actor, action, subject, detail])?;
         Ok(())
     }
 
@@ -59,12 +62,13 @@ impl Tx {
         Ok(subjects.collect::<Result<_, _>>()?)
     }
 
-    /// Newest first.
-    pub fn audit_entries(&self, paging: &Paging<u64>) -> Result<Page<AuditEntry>, StoreError> {
-        let mut statement = self.0.prepare_cached(
-            "SELECT id, at_ms, actor, action, subject, detail FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
-        )?;
-        let rows = statement.query_map(params![paging.below(), paging.rows()], |row| {
+    /// Entries of a scope, newest first.
+    pub fn audit_entries(&self, scope: &str, paging: &Paging<u64>) -> Result<Page<AuditEntry>, StoreError> {
+        let mut statement = self.0.prepare_cached(&format!(
+            "SELECT id, at_ms, actor, action, subject, detail, project FROM audit \
+             WHERE {IN_PROJECT} AND id < ?2 ORDER BY id DESC LIMIT ?3"
+        ))?;
+        let rows = statement.query_map(params![scope, paging.below(), paging.rows()], |row| {
             Ok(AuditEntry {
                 id: row.get(0)?,
                 at_ms: row.get(1)?,
@@ -72,6 +76,7 @@ impl Tx {
                 action: row.get(3)?,
                 subject: row.get(4)?,
                 detail: row.get(5)?,
+                project: access::path(row.get(6)?),
             })
         })?;
         let rows = rows.collect::<Result<_, _>>()?;
@@ -82,6 +87,7 @@ impl Tx {
 #[cfg(test)]
 mod tests {
     use super::{FAILED_LOGIN, UNKNOWN_CERTIFICATE};
+    use crate::access::EVERYTHING;
     use crate::store::{Paging, Store};
 
     #[tokio::test]
@@ -98,11 +104,11 @@ mod tests {
                     (9, FAILED_LOGIN),
                     (10, UNKNOWN_CERTIFICATE),
                 ] {
-                    tx.audit(at_ms, "a", action, "b", "")?;
+                    tx.audit(at_ms, "", "a", action, "b", "")?;
                 }
                 assert_eq!(tx.prune_audit(9, 1)?, 2, "in steps");
                 assert_eq!(tx.prune_audit(9, 100)?, 1);
-                tx.audit_entries(&Paging::first(10))
+                tx.audit_entries(EVERYTHING, &Paging::first(10))
             })
             .await
             .unwrap();

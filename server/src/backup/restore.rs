@@ -97,12 +97,21 @@ pub fn restore(source: &Path, data_dir: &Path, options: Options) -> Result<Resto
         .filter(|id| !restored.path(id).exists() && !present.path(id).exists())
         .collect();
     missing.sort();
-    let offered: Vec<_> = newer.iter().map(|bundle| bundle.id.clone()).collect();
+    let newer: Vec<_> = newer
+        .into_iter()
+        .map(|bundle| Ok((projects(data_dir, &database, &bundle.id)?, bundle)))
+        .filter(|found| !matches!(found, Ok((projects, _)) if projects.is_empty()))
+        .collect::<Result<_, StoreError>>()?;
+    let offered: Vec<_> = newer.iter().map(|(_, bundle)| bundle.id.clone()).collect();
     offline::change(&database, |tx| {
         // A person whose session the backup holds may have logged out since.
         tx.delete_sessions()?;
-        for bundle in &newer {
-            tx.insert_bundle(now_ms, ACTOR, bundle)?;
+        // The same for a token that was revoked, or whose user was disabled.
+        tx.delete_access_tokens()?;
+        for (projects, bundle) in &newer {
+            for project in projects {
+                tx.insert_bundle(now_ms, ACTOR, bundle, project)?;
+            }
         }
         if options.readmit {
             tx.insert_readmission(about.created_ms - SECOND, now_ms, now_ms + READMISSION)?;
@@ -114,6 +123,7 @@ pub fn restore(source: &Path, data_dir: &Path, options: Options) -> Result<Resto
         };
         tx.audit(
             now_ms,
+            "",
             ACTOR,
             "backup.restore",
             &about.created_ms.to_string(),
@@ -144,6 +154,25 @@ fn inherit(data_dir: &Path, new: &Path, now_ms: i64) -> Option<Inherited> {
             None
         }
     }
+}
+
+/// The projects that get a bundle which is newer than the backup: those that had it, if they are in the restored database. If nobody knows
+/// them any more, everybody gets it in a fleet without projects, and nobody in one with projects.
+fn projects(data_dir: &Path, restored: &Path, bundle: &str) -> Result<Vec<String>, StoreError> {
+    let had = offline::read(&data_dir.join(store::DATABASE), |tx| {
+        tx.projects_of_bundle(bundle)
+    });
+    offline::read(restored, |tx| match had {
+        Ok(had) if !had.is_empty() => had
+            .into_iter()
+            .filter_map(|project| match tx.has_project(&project) {
+                Ok(known) => (known || project.is_empty()).then_some(Ok(project)),
+                Err(error) => Some(Err(error)),
+            })
+            .collect(),
+        _ if tx.has_projects()? => Ok(Vec::new()),
+        _ => Ok(vec![String::new()]),
+    })
 }
 
 fn is_empty(data_dir: &Path) -> io::Result<bool> {

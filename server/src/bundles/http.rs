@@ -17,10 +17,10 @@ use utoipa::IntoParams;
 use super::{Upload, UploadError, is_id};
 use crate::http::{
     Refusal,
-    guard::Operator,
+    guard::Caller,
     paging::{PageParameters, Wanted},
 };
-use crate::{fleet::Fleet, store::StoreError};
+use crate::{access::Actor, fleet::Fleet, store::StoreError};
 
 /// How many bytes of a refused upload the server reads, and for how long.
 const LINGER_BYTES: usize = 1024 * 1024;
@@ -37,6 +37,9 @@ const WAITING: usize = 16;
 pub(crate) struct Expected {
     /// Lower-case hex SHA-256 that the file should have. The server refuses a file that was damaged on the way.
     sha256: Option<String>,
+    /// Path of the project whose devices, with those below, can get the bundle. Without it, every project's can.
+    #[serde(default)]
+    project: String,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -45,15 +48,18 @@ pub(crate) struct Force {
     /// Delete the bundle even if a deployment still needs it.
     #[serde(default)]
     force: bool,
+    /// Path of the project; empty for none. Without it, the first one from which the user may delete the bundle.
+    project: Option<String>,
 }
 
 /// Bundles, newest first
 #[utoipa::path(get, path = "/api/v1/bundles", tag = "bundles", params(PageParameters), responses((status = 200, body = Page<Bundle>)))]
 pub(crate) async fn list(
     State(fleet): State<Fleet>,
-    Wanted(paging): Wanted<(i64, String)>,
+    Caller(actor): Caller,
+    Wanted(paging): Wanted<(i64, String, String)>,
 ) -> Result<Json<Page<Bundle>>, Refusal> {
-    Ok(Json(fleet.list_bundles(paging).await?))
+    Ok(Json(fleet.list_bundles(&actor, paging).await?))
 }
 
 /// Upload a bundle
@@ -72,12 +78,12 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn upload(
     State(fleet): State<Fleet>,
-    Operator(credential): Operator,
+    Caller(actor): Caller,
     Query(expected): Query<Expected>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Bundle>), Refusal> {
-    let upload = match begin(&fleet, &headers, &expected).await {
+    let upload = match begin(&fleet, &actor, &headers, &expected).await {
         Ok(upload) => receive(upload, body).await?,
         Err(refusal) => {
             // A client that sent `Expect` has not sent the body yet.
@@ -87,7 +93,9 @@ pub(crate) async fn upload(
             return Err(refusal);
         }
     };
-    let (bundle, is_new) = fleet.add_bundle(credential.user, upload, expected.sha256).await?;
+    let (bundle, is_new) = fleet
+        .add_bundle(&actor, upload, expected.project, expected.sha256)
+        .await?;
     let status = if is_new {
         StatusCode::CREATED
     } else {
@@ -103,9 +111,10 @@ pub(crate) async fn upload(
 )]
 pub(crate) async fn show(
     State(fleet): State<Fleet>,
+    Caller(actor): Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Bundle>, Refusal> {
-    Ok(Json(fleet.bundle(id).await?))
+    Ok(Json(fleet.bundle(&actor, id).await?))
 }
 
 /// Delete a bundle
@@ -119,15 +128,23 @@ pub(crate) async fn show(
 )]
 pub(crate) async fn delete(
     State(fleet): State<Fleet>,
-    Operator(credential): Operator,
+    Caller(actor): Caller,
     Path(id): Path<String>,
     Query(force): Query<Force>,
 ) -> Result<StatusCode, Refusal> {
-    fleet.delete_bundle(credential.user, id, force.force).await?;
+    fleet
+        .delete_bundle(&actor, id, force.project, force.force)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn begin(fleet: &Fleet, headers: &HeaderMap, expected: &Expected) -> Result<Upload, Refusal> {
+async fn begin(
+    fleet: &Fleet,
+    actor: &Actor,
+    headers: &HeaderMap,
+    expected: &Expected,
+) -> Result<Upload, Refusal> {
+    fleet.check_upload(actor, expected.project.clone()).await?;
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok())

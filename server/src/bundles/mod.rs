@@ -1,6 +1,6 @@
 //! The bundles that can be deployed.
 
-use homeport_api::{Bundle, Event, Page};
+use homeport_api::{Bundle, Event, Page, Permission};
 use tokio::task;
 
 mod files;
@@ -10,6 +10,7 @@ mod rows;
 pub use self::files::{Bundles, Manifest, ManifestError, Received, Upload, UploadError, device_path, is_id};
 pub(crate) use self::files::{DIRECTORY, bundle_id, file_name};
 use crate::{
+    access::{self, Actor, EVERYTHING, Place},
     fleet::{Fleet, FleetError, effects::Effect},
     now_ms,
     store::{Paging, StoreError},
@@ -30,23 +31,41 @@ pub enum AddError {
 
 impl Fleet {
     /// Newest first.
-    pub async fn list_bundles(&self, paging: Paging<(i64, String)>) -> Result<Page<Bundle>, FleetError> {
-        Ok(self.0.store.read(move |tx| tx.bundles(&paging)).await?)
+    pub async fn list_bundles(
+        &self,
+        actor: &Actor,
+        paging: Paging<(i64, String, String)>,
+    ) -> Result<Page<Bundle>, FleetError> {
+        self.ask(actor, move |tx, access| {
+            Ok(tx.bundles(&access.scope(Permission::BundleRead), &paging)?)
+        })
+        .await
     }
 
     /// The bundle with this id.
-    pub async fn bundle(&self, id: String) -> Result<Bundle, FleetError> {
-        self.0
-            .store
-            .read(move |tx| tx.bundle(&id)?.ok_or_else(|| FleetError::no_bundle(&id)))
-            .await
+    pub async fn bundle(&self, actor: &Actor, id: String) -> Result<Bundle, FleetError> {
+        self.ask(actor, move |tx, access| {
+            tx.bundle(&access.scope(Permission::BundleRead), &id, None)?
+                .ok_or_else(|| FleetError::no_bundle(&id))
+        })
+        .await
     }
 
-    /// Puts an uploaded bundle into place, and returns whether it is new. `expected` is the lower-case hex SHA-256 that it should have.
+    /// Refuses an upload to a project where the actor may not upload, before its bytes come.
+    pub async fn check_upload(&self, actor: &Actor, project: String) -> Result<(), FleetError> {
+        self.ask(actor, move |tx, access| {
+            access.project(tx, &project, Permission::BundleChange)
+        })
+        .await
+    }
+
+    /// Puts an uploaded bundle into place, and returns whether it is new in the project. `expected` is the lower-case hex SHA-256 that it
+    /// should have.
     pub async fn add_bundle(
         &self,
-        actor: String,
+        actor: &Actor,
         upload: Upload,
+        project: String,
         expected: Option<String>,
     ) -> Result<(Bundle, bool), AddError> {
         // File and row change together.
@@ -55,36 +74,62 @@ impl Fleet {
             .await
             .map_err(|_| StoreError::Closed)??;
         let added = self
-            .change(move |tx, effects| {
+            .act(actor, move |tx, access, effects| {
+                access.project(tx, &project, Permission::BundleChange)?;
                 let now_ms = now_ms();
-                let is_new = tx.insert_bundle(now_ms, &actor, &received)?;
+                let is_new = tx.insert_bundle(now_ms, &access.user, &received, &project)?;
                 if is_new {
                     let detail = format!("{} {}", received.manifest.compatible, received.manifest.version);
-                    tx.audit(now_ms, &actor, "bundle.upload", &received.id, &detail)?;
+                    tx.audit(
+                        now_ms,
+                        &project,
+                        &access.user,
+                        "bundle.upload",
+                        &received.id,
+                        &detail,
+                    )?;
                 }
                 let bundle = tx
-                    .bundle(&received.id)?
+                    .bundle(EVERYTHING, &received.id, Some(&project))?
                     .ok_or_else(|| FleetError::no_bundle(&received.id))?;
                 if is_new {
-                    effects.push(Effect::Publish(Event::Bundle {
+                    let event = Event::Bundle {
                         bundle: Box::new(bundle.clone()),
-                    }));
+                    };
+                    effects.push(Effect::Publish(event, Place::of_project(&project)));
                 }
-                Ok::<_, FleetError>((bundle, is_new))
+                Ok((bundle, is_new))
             })
             .await?;
         Ok(added)
     }
 
-    /// Removes a bundle. A bundle that a deployment still needs is only removed with `force`: devices that have not fetched it fail.
-    pub async fn delete_bundle(&self, actor: String, id: String, force: bool) -> Result<(), FleetError> {
+    /// Takes a bundle from a project; without `project`, from the first one from which the actor may delete it. The file goes with the last
+    /// project. A bundle that a deployment still needs then only goes with `force`: devices that have not fetched it fail.
+    pub async fn delete_bundle(
+        &self,
+        actor: &Actor,
+        id: String,
+        project: Option<String>,
+        force: bool,
+    ) -> Result<(), FleetError> {
         let _changing = self.0.library.lock().await;
         let bundle = id.clone();
-        self.0
-            .store
-            .write(move |tx| {
+        let gone = self
+            .act(actor, move |tx, access, effects| {
+                let projects = tx.projects_of_bundle(&bundle)?;
+                let last = projects.len() == 1;
+                let mut seen = projects.into_iter().filter(|of| {
+                    access.sees_bundles_of(of) && project.as_ref().is_none_or(|project| project == of)
+                });
+                // Without a project: the first one from which the actor may delete it.
+                let project = seen.clone().find(|of| access.allows_in(Permission::BundleChange, of));
+                let project = project
+                    .or_else(|| seen.next())
+                    .ok_or_else(|| FleetError::no_bundle(&bundle))?;
+                access.require_in(Permission::BundleChange, &project)?;
                 let open = tx.open_updates_of_bundle(&bundle)?;
-                if open > 0 && !force {
+                if last && open > 0 && !force {
                     return Err(FleetError::Conflict {
                         kind: "bundle-in-use",
                         detail: format!(
@@ -92,21 +137,29 @@ impl Fleet {
                         ),
                     });
                 }
-                if !tx.delete_bundle(&bundle)? {
-                    return Err(FleetError::no_bundle(&bundle));
+                tx.remove_bundle(&bundle, &project)?;
+                if last {
+                    tx.delete_bundle(&bundle)?;
                 }
-                Ok(tx.audit(now_ms(), &actor, "bundle.delete", &bundle, "")?)
+                tx.audit(now_ms(), &project, &access.user, "bundle.delete", &bundle, "")?;
+                let event = Event::BundleRemoved {
+                    id: bundle,
+                    project: access::path(project.clone()),
+                };
+                effects.push(Effect::Publish(event, Place::of_project(&project)));
+                Ok(last)
             })
             .await?;
-        // After a crash between the two steps, the next start names the file in the log.
-        self.0
-            .bundles
-            .remove(&id)
-            .map_err(|source| StoreError::Directory {
-                path: self.0.bundles.path(&id),
-                source: source.into(),
-            })?;
-        self.0.events.publish(&Event::BundleRemoved { id });
+        if gone {
+            // After a crash between the two steps, the next start names the file in the log.
+            self.0
+                .bundles
+                .remove(&id)
+                .map_err(|source| StoreError::Directory {
+                    path: self.0.bundles.path(&id),
+                    source: source.into(),
+                })?;
+        }
         Ok(())
     }
 }

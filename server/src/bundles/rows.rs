@@ -4,52 +4,96 @@ use homeport_api::{Bundle, Page};
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::{Manifest, Received};
+use crate::access::{self, BUNDLE_SEEN};
 use crate::store::{Paging, StoreError, Tx};
 
-const COLUMNS: &str = "id, size, created_ms, created_by, manifest";
+const COLUMNS: &str = "id, size, bundle_projects.created_ms, bundle_projects.created_by, manifest, project";
 
 // === impl Tx ===
 
 impl Tx {
-    /// Adds a bundle, and returns whether it is new.
+    /// Adds a bundle to a project, and returns whether it is new there.
     pub fn insert_bundle(
         &self,
         now_ms: i64,
         created_by: &str,
         bundle: &Received,
+        project: &str,
     ) -> Result<bool, StoreError> {
         let manifest = serde_json::to_string(&bundle.manifest)?;
+        self.0
+            .prepare_cached(
+                "INSERT INTO bundles (id, size, manifest) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![bundle.id, bundle.size, manifest])?;
         let inserted = self
             .0
             .prepare_cached(
-                "INSERT INTO bundles (id, size, created_ms, created_by, manifest) VALUES (?, ?, ?, ?, ?) \
+                "INSERT INTO bundle_projects (bundle, project, created_ms, created_by) VALUES (?, ?, ?, ?) \
                  ON CONFLICT DO NOTHING",
             )?
-            .execute(params![bundle.id, bundle.size, now_ms, created_by, manifest])?;
+            .execute(params![bundle.id, project, now_ms, created_by])?;
         Ok(inserted == 1)
     }
 
-    /// The bundle with this id.
-    pub fn bundle(&self, id: &str) -> Result<Option<Bundle>, StoreError> {
+    /// The bundle with this id in the first project of a scope that has it, or in `project`.
+    pub fn bundle(&self, scope: &str, id: &str, project: Option<&str>) -> Result<Option<Bundle>, StoreError> {
         self.0
-            .prepare_cached(&format!("SELECT {COLUMNS} FROM bundles WHERE id = ?"))?
-            .query_row([id], |row| Ok(bundle(row)))
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM bundle_projects JOIN bundles ON bundles.id = bundle \
+                 WHERE {BUNDLE_SEEN} AND bundle = ?2 AND (?3 IS NULL OR project = ?3) ORDER BY project LIMIT 1"
+            ))?
+            .query_row(params![scope, id, project], |row| Ok(bundle(row)))
             .optional()?
             .transpose()
     }
 
-    /// Newest first.
-    pub fn bundles(&self, paging: &Paging<(i64, String)>) -> Result<Page<Bundle>, StoreError> {
-        let (created_ms, id) = paging.after.clone().unwrap_or((i64::MAX, String::new()));
+    /// The bundle with this id, if devices of `project` may get it: it is in that project, or in one above.
+    pub fn usable_bundle(&self, id: &str, project: &str) -> Result<Option<Bundle>, StoreError> {
+        self.0
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM bundle_projects JOIN bundles ON bundles.id = bundle WHERE bundle = ?1 AND \
+                 (project = '' OR project = ?2 OR substr(?2, 1, length(project) + 1) = project || '/') ORDER BY project DESC LIMIT 1"
+            ))?
+            .query_row([id, project], |row| Ok(bundle(row)))
+            .optional()?
+            .transpose()
+    }
+
+    /// Bundles of a scope, newest first. One that is in several projects comes several times.
+    pub fn bundles(
+        &self,
+        scope: &str,
+        paging: &Paging<(i64, String, String)>,
+    ) -> Result<Page<Bundle>, StoreError> {
+        let (created_ms, id, project) =
+            paging
+                .after
+                .clone()
+                .unwrap_or((i64::MAX, String::new(), String::new()));
         let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM bundles WHERE (created_ms, id) < (?1, ?2) ORDER BY created_ms DESC, id DESC LIMIT ?3"
+            "SELECT {COLUMNS} FROM bundle_projects JOIN bundles ON bundles.id = bundle \
+             WHERE {BUNDLE_SEEN} AND (bundle_projects.created_ms, bundle, project) < (?2, ?3, ?4) \
+             ORDER BY bundle_projects.created_ms DESC, bundle DESC, project DESC LIMIT ?5"
         ))?;
-        let mut rows = statement.query(params![created_ms, id, paging.rows()])?;
+        let mut rows = statement.query(params![scope, created_ms, id, project, paging.rows()])?;
         let mut bundles = Vec::new();
         while let Some(row) = rows.next()? {
             bundles.push(bundle(row)?);
         }
-        Ok(paging.page(bundles, |bundle| (bundle.created_ms, bundle.id.clone()))?)
+        Ok(paging.page(bundles, |bundle| {
+            let project = bundle.project.clone().unwrap_or_default();
+            (bundle.created_ms, bundle.id.clone(), project)
+        })?)
+    }
+
+    /// The projects that have a bundle.
+    pub fn projects_of_bundle(&self, id: &str) -> Result<Vec<String>, StoreError> {
+        let mut statement = self
+            .0
+            .prepare_cached("SELECT project FROM bundle_projects WHERE bundle = ? ORDER BY project")?;
+        let rows = statement.query_map([id], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Ids of all bundles.
@@ -59,13 +103,20 @@ impl Tx {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Deletes a bundle, and returns whether there was one.
-    pub fn delete_bundle(&self, id: &str) -> Result<bool, StoreError> {
-        let deleted = self
-            .0
+    /// Takes a bundle from a project.
+    pub fn remove_bundle(&self, id: &str, project: &str) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("DELETE FROM bundle_projects WHERE bundle = ? AND project = ?")?
+            .execute([id, project])?;
+        Ok(())
+    }
+
+    /// Deletes a bundle.
+    pub fn delete_bundle(&self, id: &str) -> Result<(), StoreError> {
+        self.0
             .prepare_cached("DELETE FROM bundles WHERE id = ?")?
             .execute([id])?;
-        Ok(deleted == 1)
+        Ok(())
     }
 }
 
@@ -76,6 +127,7 @@ fn bundle(row: &Row<'_>) -> Result<Bundle, StoreError> {
         size: row.get(1)?,
         created_ms: row.get(2)?,
         created_by: row.get(3)?,
+        project: access::path(row.get(5)?),
         compatible: manifest.compatible,
         version: manifest.version,
         description: manifest.description,

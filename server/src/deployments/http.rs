@@ -13,7 +13,7 @@ use utoipa::IntoParams;
 use crate::fleet::Fleet;
 use crate::http::{
     Refusal,
-    guard::Operator,
+    guard::Caller,
     paging::{PageParameters, Wanted},
 };
 
@@ -29,9 +29,10 @@ pub(crate) struct InState {
 #[utoipa::path(get, path = "/api/v1/deployments", tag = "deployments", params(PageParameters), responses((status = 200, body = Page<Deployment>)))]
 pub(crate) async fn list(
     State(fleet): State<Fleet>,
+    Caller(actor): Caller,
     Wanted(paging): Wanted<u64>,
 ) -> Result<Json<Page<Deployment>>, Refusal> {
-    Ok(Json(fleet.deployments(paging).await?))
+    Ok(Json(fleet.deployments(&actor, paging).await?))
 }
 
 /// Have devices install a bundle
@@ -45,10 +46,10 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn create(
     State(fleet): State<Fleet>,
-    Operator(credential): Operator,
+    Caller(actor): Caller,
     Json(new): Json<NewDeployment>,
 ) -> Result<(StatusCode, Json<Deployment>), Refusal> {
-    let deployment = fleet.deploy(credential.user, new).await?;
+    let deployment = fleet.deploy(&actor, new).await?;
     Ok((StatusCode::CREATED, Json(deployment)))
 }
 
@@ -59,9 +60,10 @@ pub(crate) async fn create(
 )]
 pub(crate) async fn show(
     State(fleet): State<Fleet>,
+    Caller(actor): Caller,
     Path(id): Path<u64>,
 ) -> Result<Json<Deployment>, Refusal> {
-    Ok(Json(fleet.deployment(id).await?))
+    Ok(Json(fleet.deployment(&actor, id).await?))
 }
 
 /// Devices of a deployment, and their progress
@@ -71,6 +73,7 @@ pub(crate) async fn show(
 )]
 pub(crate) async fn devices(
     State(fleet): State<Fleet>,
+    Caller(actor): Caller,
     Path(id): Path<u64>,
     Query(wanted): Query<InState>,
     Wanted(paging): Wanted<u64>,
@@ -80,7 +83,9 @@ pub(crate) async fn devices(
             "`state` is not a state that a device can be in",
         ));
     }
-    Ok(Json(fleet.deployment_devices(id, wanted.state, paging).await?))
+    Ok(Json(
+        fleet.deployment_devices(&actor, id, wanted.state, paging).await?,
+    ))
 }
 
 /// Cancel a deployment on the devices whose running system is still untouched
@@ -94,10 +99,10 @@ pub(crate) async fn devices(
 )]
 pub(crate) async fn cancel(
     State(fleet): State<Fleet>,
-    Operator(credential): Operator,
+    Caller(actor): Caller,
     Path(id): Path<u64>,
 ) -> Result<Json<Deployment>, Refusal> {
-    Ok(Json(fleet.cancel(credential.user, id).await?))
+    Ok(Json(fleet.cancel(&actor, id).await?))
 }
 
 /// The updates that a device went through, newest first
@@ -107,10 +112,11 @@ pub(crate) async fn cancel(
 )]
 pub(crate) async fn updates(
     State(fleet): State<Fleet>,
+    Caller(actor): Caller,
     Path(id): Path<String>,
     Wanted(paging): Wanted<u64>,
 ) -> Result<Json<Page<DeviceUpdate>>, Refusal> {
-    Ok(Json(fleet.updates(id, paging).await?))
+    Ok(Json(fleet.updates(&actor, id, paging).await?))
 }
 
 /// One update of a device, with every state that it went through
@@ -120,7 +126,8 @@ pub(crate) async fn updates(
 )]
 pub(crate) async fn update(
     State(fleet): State<Fleet>,
+    Caller(actor): Caller,
     Path((id, update)): Path<(String, u64)>,
 ) -> Result<Json<UpdateHistory>, Refusal> {
-    Ok(Json(fleet.update_history(id, update).await?))
+    Ok(Json(fleet.update_history(&actor, id, update).await?))
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use homeport_api::{
-    Deployment, DeviceProgress, DeviceUpdate, Event, NewDeployment, Page, Target, UpdateHistory, Why,
+    Bundle, Deployment, DeviceProgress, DeviceUpdate, Event, NewDeployment, Page, Permission, Target,
+    UpdateHistory, Why,
 };
 use homeport_protocol::{
     Command, DeploymentState, FailureCode,
@@ -18,6 +19,7 @@ mod update_rows;
 
 pub(crate) use self::update_rows::Transition;
 use crate::{
+    access::{Access, Actor, EVERYTHING, Place},
     fleet::{
         Fleet, FleetError,
         effects::{Effect, Effects, MANY},
@@ -34,30 +36,40 @@ const NAMED: usize = 5;
 
 impl Fleet {
     /// Newest first.
-    pub async fn deployments(&self, paging: Paging<u64>) -> Result<Page<Deployment>, FleetError> {
-        Ok(self.0.store.read_long(move |tx| tx.deployments(&paging)).await?)
+    pub async fn deployments(
+        &self,
+        actor: &Actor,
+        paging: Paging<u64>,
+    ) -> Result<Page<Deployment>, FleetError> {
+        self.ask_long(actor, move |tx, access| {
+            let devices = access.scope(Permission::DeviceRead);
+            Ok(tx.deployments(&access.scope(Permission::DeploymentRead), &devices, &paging)?)
+        })
+        .await
     }
 
-    /// The deployment with this number.
-    pub async fn deployment(&self, id: u64) -> Result<Deployment, FleetError> {
-        self.0.store.read(move |tx| find(tx, id)).await
+    /// The deployment with this number. It counts the devices that the actor may see.
+    pub async fn deployment(&self, actor: &Actor, id: u64) -> Result<Deployment, FleetError> {
+        self.ask(actor, move |tx, access| {
+            access.deployment(tx, id, Permission::DeploymentRead)?;
+            find(tx, id, &access.scope(Permission::DeviceRead))
+        })
+        .await
     }
 
     /// Devices of a deployment, or those of them that are in `state`.
     pub async fn deployment_devices(
         &self,
+        actor: &Actor,
         id: u64,
         state: Option<DeploymentState>,
         paging: Paging<u64>,
     ) -> Result<Page<DeviceProgress>, FleetError> {
         let mut devices = self
-            .0
-            .store
-            .read(move |tx| {
-                if !tx.has_deployment(id)? {
-                    return Err(FleetError::no_deployment(id));
-                }
-                Ok(tx.updates_of_deployment(id, state, &paging)?)
+            .ask(actor, move |tx, access| {
+                access.deployment(tx, id, Permission::DeploymentRead)?;
+                let scope = access.scope(Permission::DeviceRead);
+                Ok(tx.updates_of_deployment(&scope, id, state, &paging)?)
             })
             .await?;
         for device in &mut devices.items {
@@ -67,15 +79,16 @@ impl Fleet {
     }
 
     /// The updates that a device went through, newest first.
-    pub async fn updates(&self, id: String, paging: Paging<u64>) -> Result<Page<DeviceUpdate>, FleetError> {
+    pub async fn updates(
+        &self,
+        actor: &Actor,
+        id: String,
+        paging: Paging<u64>,
+    ) -> Result<Page<DeviceUpdate>, FleetError> {
         let device = id.clone();
         let mut updates = self
-            .0
-            .store
-            .read(move |tx| {
-                if !tx.has_device(&id)? {
-                    return Err(FleetError::no_device(&id));
-                }
+            .ask(actor, move |tx, access| {
+                access.device(tx, &id, Permission::DeviceRead)?;
                 Ok(tx.updates_of_device(&id, &paging)?)
             })
             .await?;
@@ -86,34 +99,57 @@ impl Fleet {
     }
 
     /// An update of a device, with every state that it went through.
-    pub async fn update_history(&self, device: String, update: u64) -> Result<UpdateHistory, FleetError> {
+    pub async fn update_history(
+        &self,
+        actor: &Actor,
+        device: String,
+        update: u64,
+    ) -> Result<UpdateHistory, FleetError> {
         let id = device.clone();
-        let found = self
-            .0
-            .store
-            .read(move |tx| tx.update_history(&id, update))
+        let mut found = self
+            .ask(actor, move |tx, access| {
+                access.device(tx, &id, Permission::DeviceRead)?;
+                tx.update_history(&id, update)?
+                    .ok_or_else(|| FleetError::NotFound {
+                        what: "update",
+                        id: update.to_string(),
+                    })
+            })
             .await?;
-        let mut found = found.ok_or_else(|| FleetError::NotFound {
-            what: "update",
-            id: update.to_string(),
-        })?;
         self.0.live.complete_update(&device, &mut found.update);
         Ok(found)
     }
 
     /// Deploys a bundle to devices. A device that is not connected gets the offer when it reconnects.
-    pub async fn deploy(&self, actor: String, new: NewDeployment) -> Result<Deployment, FleetError> {
+    pub async fn deploy(&self, actor: &Actor, new: NewDeployment) -> Result<Deployment, FleetError> {
         let inner = Arc::clone(&self.0);
-        self.change(move |tx, effects| {
+        self.act(actor, move |tx, access, effects| {
             let now_ms = now_ms();
-            let bundle = tx
-                .bundle(&new.bundle)?
-                .ok_or_else(|| FleetError::no_bundle(&new.bundle))?;
+            let place = match &new.target {
+                Target::Device(id) => access.device(tx, id, Permission::DeploymentCreate)?,
+                Target::Group(name) => access.group(tx, name, Permission::DeploymentCreate)?,
+            };
+            let bundle = usable(tx, access, &new.bundle, &place.project)?;
             let devices = resolve(tx, &new.target)?;
             refuse_busy(tx, &devices)?;
-            let id = tx.insert_deployment(now_ms, &actor, &bundle, &new.target, &devices)?;
+            let id = tx.insert_deployment(
+                now_ms,
+                &access.user,
+                &bundle,
+                &new.target,
+                &place.project,
+                &devices,
+            )?;
             let detail = format!("{} on {} device(s)", bundle.version, devices.len());
-            tx.audit(now_ms, &actor, "deployment.create", &id.to_string(), &detail)?;
+            let number = id.to_string();
+            tx.audit(
+                now_ms,
+                &place.project,
+                &access.user,
+                "deployment.create",
+                &number,
+                &detail,
+            )?;
             let mut commands = Vec::new();
             for device in &devices {
                 // Marked before it is sent: the server can cancel an unmarked one without asking the device.
@@ -121,24 +157,29 @@ impl Fleet {
                     commands.extend(pending(tx, device)?.map(|command| (device.clone(), command)));
                 }
             }
-            announce(tx, effects, id, commands)
+            announce(tx, effects, id, place, commands)?;
+            find(tx, id, &access.scope(Permission::DeviceRead))
         })
         .await
     }
 
-    /// Cancels a deployment on every device whose running system is still untouched.
+    /// Cancels a deployment on every device whose running system is still untouched, and on which the actor may cancel.
     ///
     /// The server asks a device that may know of it, and the device's answer settles it. On a device that was never told, it is cancelled
     /// at once.
-    pub async fn cancel(&self, actor: String, id: u64) -> Result<Deployment, FleetError> {
-        self.change(move |tx, effects| {
-            if find(tx, id)?.finished {
+    pub async fn cancel(&self, actor: &Actor, id: u64) -> Result<Deployment, FleetError> {
+        self.act(actor, move |tx, access, effects| {
+            access.deployment(tx, id, Permission::DeploymentCancel)?;
+            let seen = access.scope(Permission::DeviceRead);
+            if find(tx, id, &seen)?.finished {
                 return Err(FleetError::Conflict {
                     kind: "deployment-finished",
                     detail: format!("deployment {id} is finished on every device"),
                 });
             }
-            let devices = tx.cancellable_devices(id)?;
+            let mut devices = tx.cancellable_devices(id)?;
+            // A device may have moved to another project since.
+            devices.retain(|device| access.device(tx, device, Permission::DeploymentCancel).is_ok());
             if devices.is_empty() {
                 return Err(FleetError::Conflict {
                     kind: "too-late",
@@ -149,14 +190,32 @@ impl Fleet {
             }
             let mut commands = Vec::new();
             for device in devices {
-                let command = cancel_on(tx, id, &device, &actor)?;
+                let command = cancel_on(tx, id, &device, &access.user)?;
                 commands.extend(command.map(|command| (device, command)));
             }
-            tx.audit(now_ms(), &actor, "deployment.cancel", &id.to_string(), "")?;
-            announce(tx, effects, id, commands)
+            let place = tx.deployment_place(id)?.unwrap_or_default();
+            tx.audit(now_ms(), &place.project, &access.user, "deployment.cancel", &id.to_string(), "")?;
+            announce(tx, effects, id, place, commands)?;
+            find(tx, id, &seen)
         })
         .await
     }
+}
+
+/// The bundle, if devices of this project may get it.
+fn usable(tx: &Tx, access: &Access, id: &str, project: &str) -> Result<Bundle, FleetError> {
+    if let Some(bundle) = tx.usable_bundle(id, project)? {
+        return Ok(bundle);
+    }
+    let seen = tx.bundle(&access.scope(Permission::BundleRead), id, None)?;
+    let bundle = seen.ok_or_else(|| FleetError::no_bundle(id))?;
+    Err(FleetError::Conflict {
+        kind: "other-project",
+        detail: format!(
+            "the bundle belongs to the project `{}`: upload it to the project of the devices, or to one above",
+            bundle.project.unwrap_or_default()
+        ),
+    })
 }
 
 /// Returns the command about its update that the device may have missed, and notes that the device may know of the update from now on.
@@ -233,8 +292,10 @@ fn is_honest(version: &str, running_version: &str) -> bool {
     running_version.is_empty() || running_version == version
 }
 
-fn find(tx: &Tx, id: u64) -> Result<Deployment, FleetError> {
-    tx.deployment(id)?.ok_or_else(|| FleetError::no_deployment(id))
+/// The deployment, with the devices of a scope counted.
+fn find(tx: &Tx, id: u64, devices: &str) -> Result<Deployment, FleetError> {
+    tx.deployment(id, devices)?
+        .ok_or_else(|| FleetError::no_deployment(id))
 }
 
 fn resolve(tx: &Tx, target: &Target) -> Result<Vec<String>, FleetError> {
@@ -316,29 +377,29 @@ fn cancel_on(tx: &Tx, deployment: u64, device: &str, actor: &str) -> Result<Opti
     Ok(None)
 }
 
-/// Lists the effects of a change to a deployment, and returns the deployment as it is now.
+/// Lists the effects of a change to a deployment.
 fn announce(
     tx: &Tx,
     effects: &mut Effects,
     id: u64,
+    place: Place,
     commands: Vec<(String, Command)>,
-) -> Result<Deployment, FleetError> {
+) -> Result<(), FleetError> {
     for (device, command) in commands {
         // The database only holds valid device ids.
         if let Ok(device) = device.parse() {
             effects.push(Effect::Deliver(device, command));
         }
     }
-    let deployment = find(tx, id)?;
-    effects.push(Effect::Publish(Event::Deployment {
-        deployment: Box::new(deployment.clone()),
-    }));
-    let devices = tx.updates_of_deployment(id, None, &Paging::first(MANY))?;
+    let deployment = Box::new(find(tx, id, EVERYTHING)?);
+    effects.push(Effect::Publish(Event::Deployment { deployment }, place));
+    let devices = tx.updates_of_deployment(EVERYTHING, id, None, &Paging::first(MANY))?;
     if devices.next.is_some() {
-        effects.push(Effect::Publish(Event::Resync));
-    } else {
-        let updates = devices.items.into_iter().map(Box::new);
-        updates.for_each(|update| effects.push(Effect::Update(update)));
+        effects.push(Effect::Resync);
+        return Ok(());
     }
-    Ok(deployment)
+    for update in devices.items {
+        effects.update(tx, update)?;
+    }
+    Ok(())
 }

@@ -6,6 +6,7 @@ use homeport_api::{Bundle, Deployment, Page, Target};
 use homeport_protocol::{BundleOffer, DeploymentState, deployment::Progress};
 use rusqlite::{OptionalExtension as _, Row, params};
 
+use crate::access::{self, DEPLOYMENT_SEEN, DEVICE_SEEN, EVERYTHING};
 use crate::bundles;
 use crate::store::{Paging, StoreError, Tx};
 
@@ -24,7 +25,7 @@ pub struct OpenUpdate {
     pub bundle: BundleOffer,
 }
 
-const COLUMNS: &str = "id, bundle, version, target, created_ms, created_by";
+const COLUMNS: &str = "id, bundle, version, target, created_ms, created_by, project";
 
 // === impl Tx ===
 
@@ -36,14 +37,19 @@ impl Tx {
         created_by: &str,
         bundle: &Bundle,
         target: &Target,
+        project: &str,
         devices: &[String],
     ) -> Result<u64, StoreError> {
+        let (target_device, target_group) = match target {
+            Target::Device(id) => (Some(id), None),
+            Target::Group(name) => (None, Some(name)),
+        };
         let target = serde_json::to_string(target)?;
         let id: u64 = self
             .0
             .prepare_cached(
-                "INSERT INTO deployments (bundle, size, version, compatible, manifest_hash, target, created_ms, created_by) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                "INSERT INTO deployments (bundle, size, version, compatible, manifest_hash, target, created_ms, created_by, \
+                 project, target_device, target_group) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
             )?
             .query_row(
                 params![
@@ -54,7 +60,10 @@ impl Tx {
                     bundle.manifest_hash,
                     target,
                     now_ms,
-                    created_by
+                    created_by,
+                    project,
+                    target_device,
+                    target_group
                 ],
                 |row| row.get(0),
             )?;
@@ -64,8 +73,8 @@ impl Tx {
         Ok(id)
     }
 
-    /// The deployment with this number.
-    pub fn deployment(&self, id: u64) -> Result<Option<Deployment>, StoreError> {
+    /// The deployment with this number, with the devices of a scope counted.
+    pub fn deployment(&self, id: u64, devices: &str) -> Result<Option<Deployment>, StoreError> {
         let Ok(id) = i64::try_from(id) else {
             return Ok(None);
         };
@@ -75,32 +84,34 @@ impl Tx {
             .query_row([id], |row| Ok(deployment(row)))
             .optional()?
             .transpose()?;
-        Ok(self.complete(found.into_iter().collect())?.pop())
+        Ok(self.complete(found.into_iter().collect(), devices)?.pop())
     }
 
-    /// Whether there is such a deployment.
-    pub fn has_deployment(&self, id: u64) -> Result<bool, StoreError> {
-        let Ok(id) = i64::try_from(id) else {
-            return Ok(false);
-        };
-        Ok(self
-            .0
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM deployments WHERE id = ?)")?
-            .query_row([id], |row| row.get(0))?)
+    /// Moves the deployments whose only target is this device to its project.
+    pub fn move_deployments(&self, device: &str, project: &str) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("UPDATE deployments SET project = ? WHERE target_device = ?")?
+            .execute([project, device])?;
+        Ok(())
     }
 
-    /// Newest first.
-    pub fn deployments(&self, paging: &Paging<u64>) -> Result<Page<Deployment>, StoreError> {
+    /// Deployments of a scope, newest first, with the devices of another scope counted.
+    pub fn deployments(
+        &self,
+        scope: &str,
+        devices: &str,
+        paging: &Paging<u64>,
+    ) -> Result<Page<Deployment>, StoreError> {
         let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM deployments WHERE id < ?1 ORDER BY id DESC LIMIT ?2"
+            "SELECT {COLUMNS} FROM deployments WHERE {DEPLOYMENT_SEEN} AND id < ?2 ORDER BY id DESC LIMIT ?3"
         ))?;
-        let mut rows = statement.query([paging.below(), paging.rows()])?;
+        let mut rows = statement.query(params![scope, paging.below(), paging.rows()])?;
         let mut deployments = Vec::new();
         while let Some(row) = rows.next()? {
             deployments.push(deployment(row)?);
         }
         let mut page = paging.page(deployments, |deployment| deployment.id)?;
-        page.items = self.complete(page.items)?;
+        page.items = self.complete(page.items, devices)?;
         Ok(page)
     }
 
@@ -174,16 +185,29 @@ impl Tx {
         Ok(open.is_some_and(|open| open.deployment == progress.deployment && open.state == progress.state))
     }
 
-    /// Counts the devices of neighbouring deployments, newest first.
-    fn complete(&self, mut deployments: Vec<Deployment>) -> Result<Vec<Deployment>, StoreError> {
+    /// Counts the devices of a scope in neighbouring deployments, newest first.
+    fn complete(
+        &self,
+        mut deployments: Vec<Deployment>,
+        devices: &str,
+    ) -> Result<Vec<Deployment>, StoreError> {
         let (Some(newest), Some(oldest)) = (deployments.first(), deployments.last()) else {
             return Ok(deployments);
         };
-        let mut statement = self.0.prepare_cached(
-            "SELECT deployment, state, count(*), max(updated_ms) FROM updates \
-             WHERE deployment BETWEEN ?1 AND ?2 GROUP BY deployment, state",
-        )?;
-        let mut rows = statement.query([oldest.id, newest.id])?;
+        let (mut of_any, mut of_scope);
+        let mut rows = if devices == EVERYTHING {
+            of_any = self.0.prepare_cached(
+                "SELECT deployment, state, count(*), max(updated_ms) FROM updates \
+                 WHERE deployment BETWEEN ?1 AND ?2 GROUP BY deployment, state",
+            )?;
+            of_any.query([oldest.id, newest.id])?
+        } else {
+            of_scope = self.0.prepare_cached(&format!(
+                "SELECT deployment, state, count(*), max(updated_ms) FROM updates JOIN devices ON devices.id = device \
+                 WHERE {DEVICE_SEEN} AND deployment BETWEEN ?2 AND ?3 GROUP BY deployment, state"
+            ))?;
+            of_scope.query(params![devices, oldest.id, newest.id])?
+        };
         while let Some(row) = rows.next()? {
             let (id, state, count, updated_ms): (u64, String, u64, i64) =
                 (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
@@ -213,6 +237,7 @@ fn deployment(row: &Row<'_>) -> Result<Deployment, StoreError> {
         device_name: None,
         created_ms,
         created_by: row.get(5)?,
+        project: access::path(row.get(6)?),
         finished: true,
         states: BTreeMap::new(),
         updated_ms: created_ms,

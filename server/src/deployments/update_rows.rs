@@ -8,6 +8,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use serde::Deserialize as _;
 use serde::de::{IntoDeserializer as _, value::StrDeserializer};
 
+use crate::access::DEVICE_SEEN;
 use crate::store::{Paging, StoreError, Tx};
 
 /// Local installs of a device that are kept.
@@ -55,9 +56,10 @@ impl Tx {
         Ok(paging.page(updates, |update| update.id)?)
     }
 
-    /// Devices of a deployment, or those of them that are in `state`, in the order in which the deployment listed them.
+    /// Devices of a deployment that are in a scope, or those of them that are in `state`, in the order in which the deployment listed them.
     pub fn updates_of_deployment(
         &self,
+        scope: &str,
         deployment: u64,
         state: Option<DeploymentState>,
         paging: &Paging<u64>,
@@ -67,15 +69,15 @@ impl Tx {
         let mut rows = if let Some(state) = state {
             of_state = self.0.prepare_cached(&format!(
                 "SELECT {COLUMNS}, name FROM updates JOIN devices ON devices.id = device \
-                 WHERE deployment = ?1 AND state = ?4 AND updates.id > ?2 ORDER BY updates.id LIMIT ?3"
+                 WHERE {DEVICE_SEEN} AND deployment = ?2 AND state = ?5 AND updates.id > ?3 ORDER BY updates.id LIMIT ?4"
             ))?;
-            of_state.query(params![deployment, after, paging.rows(), state.as_str()])?
+            of_state.query(params![scope, deployment, after, paging.rows(), state.as_str()])?
         } else {
             of_any = self.0.prepare_cached(&format!(
                 "SELECT {COLUMNS}, name FROM updates JOIN devices ON devices.id = device \
-                 WHERE deployment = ?1 AND updates.id > ?2 ORDER BY updates.id LIMIT ?3"
+                 WHERE {DEVICE_SEEN} AND deployment = ?2 AND updates.id > ?3 ORDER BY updates.id LIMIT ?4"
             ))?;
-            of_any.query(params![deployment, after, paging.rows()])?
+            of_any.query(params![scope, deployment, after, paging.rows()])?
         };
         let mut devices = Vec::new();
         while let Some(row) = rows.next()? {
@@ -374,7 +376,7 @@ mod tests {
         let (newest, rows, states) = store
             .write(move |tx| {
                 for device in ["a", "b"] {
-                    tx.insert_device(0, device, device, None)?;
+                    tx.insert_device(0, device, device, None, "")?;
                 }
                 let install = |number: u32| LocalInstall {
                     transaction: format!("t{number}"),

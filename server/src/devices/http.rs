@@ -9,10 +9,11 @@ use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::Part;
 use crate::fleet::Fleet;
 use crate::http::{
     Refusal,
-    guard::Operator,
+    guard::Caller,
     paging::{PageParameters, Wanted},
 };
 
@@ -21,6 +22,8 @@ use crate::http::{
 pub(crate) struct Selection {
     /// Only devices of this group.
     group: Option<String>,
+    /// Only devices of this project, and of those below it.
+    project: Option<String>,
     /// Only devices that match this text: the device with this id, else those with this name, else those whose id begins with it.
     find: Option<String>,
 }
@@ -32,13 +35,20 @@ pub(crate) struct Selection {
 )]
 pub(crate) async fn list(
     State(fleet): State<Fleet>,
+    Caller(actor): Caller,
     Query(selection): Query<Selection>,
     Wanted(paging): Wanted<(String, String)>,
 ) -> Result<Json<Page<Device>>, Refusal> {
-    let devices = match (selection.find, selection.group) {
-        (Some(_), Some(_)) => return Err(Refusal::malformed("say either `find` or `group`")),
-        (Some(text), None) => fleet.find_devices(text, paging).await?,
-        (None, group) => fleet.devices(group, paging).await?,
+    let part = Part {
+        group: selection.group,
+        project: selection.project,
+    };
+    let devices = match selection.find {
+        Some(_) if part.group.is_some() || part.project.is_some() => {
+            return Err(Refusal::malformed("say either `find`, or `group` and `project`"));
+        }
+        Some(text) => fleet.find_devices(&actor, text, paging).await?,
+        None => fleet.devices(&actor, part, paging).await?,
     };
     Ok(Json(devices))
 }
@@ -50,9 +60,10 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn show(
     State(fleet): State<Fleet>,
+    Caller(actor): Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Device>, Refusal> {
-    Ok(Json(fleet.device(id).await?))
+    Ok(Json(fleet.device(&actor, id).await?))
 }
 
 /// Change a device
@@ -62,15 +73,11 @@ pub(crate) async fn show(
 )]
 pub(crate) async fn change(
     State(fleet): State<Fleet>,
-    Operator(credential): Operator,
+    Caller(actor): Caller,
     Path(id): Path<String>,
     Json(patch): Json<DevicePatch>,
 ) -> Result<Json<Device>, Refusal> {
-    let device = match patch.name {
-        Some(name) => fleet.rename_device(credential.user, id, name).await?,
-        None => fleet.device(id).await?,
-    };
-    Ok(Json(device))
+    Ok(Json(fleet.change_device(&actor, id, patch).await?))
 }
 
 /// Remove a device and all data about it
@@ -80,10 +87,10 @@ pub(crate) async fn change(
 )]
 pub(crate) async fn delete(
     State(fleet): State<Fleet>,
-    Operator(credential): Operator,
+    Caller(actor): Caller,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Refusal> {
-    fleet.delete_device(credential.user, id).await?;
+    fleet.delete_device(&actor, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -94,8 +101,8 @@ pub(crate) async fn delete(
 )]
 pub(crate) async fn revoke(
     State(fleet): State<Fleet>,
-    Operator(credential): Operator,
+    Caller(actor): Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Device>, Refusal> {
-    Ok(Json(fleet.revoke_device(credential.user, id).await?))
+    Ok(Json(fleet.revoke_device(&actor, id).await?))
 }

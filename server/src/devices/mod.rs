@@ -1,12 +1,13 @@
 //! Devices, as operators see and change them.
 
-use homeport_api::{Device, Event, Page};
+use homeport_api::{Device, DevicePatch, Event, Page, Permission};
 use homeport_protocol::DeviceId;
 
 pub(crate) mod http;
 mod rows;
 
 use crate::{
+    access::{Access, Actor},
     fleet::{
         Fleet, FleetError,
         effects::{Effect, Effects},
@@ -14,6 +15,15 @@ use crate::{
     now_ms,
     store::{Paging, StoreError, Tx, device_id},
 };
+
+/// The part of the fleet that a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct Part {
+    /// Only devices of this group.
+    pub group: Option<String>,
+    /// Only devices of this project and of those below it.
+    pub project: Option<String>,
+}
 
 /// Longest name of a device, in characters.
 const MAX_NAME: usize = 128;
@@ -38,20 +48,24 @@ pub(crate) fn check_name(name: &str) -> Result<(), FleetError> {
 // === impl Fleet ===
 
 impl Fleet {
-    /// All devices, or those of a group, by name.
+    /// All devices, or those of a group or a project, by name.
     pub async fn devices(
         &self,
-        group: Option<String>,
+        actor: &Actor,
+        part: Part,
         paging: Paging<(String, String)>,
     ) -> Result<Page<Device>, FleetError> {
         let devices = self
-            .0
-            .store
-            .read(move |tx| {
-                if let Some(group) = &group {
-                    tx.group(group)?.ok_or_else(|| FleetError::no_group(group))?;
+            .ask(actor, move |tx, access| {
+                if let Some(group) = &part.group {
+                    access.group(tx, group, Permission::GroupRead)?;
                 }
-                Ok::<_, FleetError>(tx.devices(group.as_deref(), &paging)?)
+                let scope = match &part.project {
+                    None => access.scope(Permission::DeviceRead),
+                    Some(project) => access.within(project).scope(Permission::DeviceRead),
+                };
+                let page = tx.devices(&scope, part.group.as_deref(), &paging)?;
+                Ok(trim(access, page))
             })
             .await?;
         Ok(self.0.complete_page(devices))
@@ -60,89 +74,146 @@ impl Fleet {
     /// Devices that match `text`: an id, a name, or the beginning of an id.
     pub async fn find_devices(
         &self,
+        actor: &Actor,
         text: String,
         paging: Paging<(String, String)>,
     ) -> Result<Page<Device>, FleetError> {
         let devices = self
-            .0
-            .store
-            .read(move |tx| tx.find_devices(&text, &paging))
+            .ask(actor, move |tx, access| {
+                let page = tx.find_devices(&access.scope(Permission::DeviceRead), &text, &paging)?;
+                Ok(trim(access, page))
+            })
             .await?;
         Ok(self.0.complete_page(devices))
     }
 
     /// The device with this id.
-    pub async fn device(&self, id: String) -> Result<Device, FleetError> {
+    pub async fn device(&self, actor: &Actor, id: String) -> Result<Device, FleetError> {
         let device = self
-            .0
-            .store
-            .read(move |tx| tx.device(&id)?.ok_or_else(|| FleetError::no_device(&id)))
+            .ask(actor, move |tx, access| {
+                access.device(tx, &id, Permission::DeviceRead)?;
+                show(tx, access, &id)
+            })
             .await?;
         Ok(self.0.complete(device))
     }
 
-    /// Gives a device a name.
-    pub async fn rename_device(&self, actor: String, id: String, name: String) -> Result<Device, FleetError> {
-        check_name(&name)?;
-        self.change_device(id, move |tx, id| {
-            tx.rename_device(id, &name)?;
-            Ok(tx.audit(now_ms(), &actor, "device.rename", id, &name)?)
-        })
-        .await
+    /// Gives a device a name, moves it to a project, or both.
+    pub async fn change_device(
+        &self,
+        actor: &Actor,
+        id: String,
+        patch: DevicePatch,
+    ) -> Result<Device, FleetError> {
+        if let Some(name) = &patch.name {
+            check_name(name)?;
+        }
+        let device = self
+            .act(actor, move |tx, access, effects| {
+                let place = access.device(tx, &id, Permission::DeviceRead)?;
+                if let Some(name) = patch.name {
+                    access.require(Permission::DeviceChange, &place)?;
+                    tx.rename_device(&id, &name)?;
+                    tx.audit(
+                        now_ms(),
+                        &place.project,
+                        &access.user,
+                        "device.rename",
+                        &id,
+                        &name,
+                    )?;
+                }
+                if let Some(project) = patch.project {
+                    move_device(tx, access, effects, &id, &project)?;
+                }
+                // Read again: those who move a device may not see it where it is now.
+                let device = tx.device(&id)?.ok_or_else(|| FleetError::no_device(&id))?;
+                effects.device(Some(device.clone()));
+                Ok(access.trim(device))
+            })
+            .await?;
+        Ok(self.0.complete(device))
     }
 
     /// Revokes a device's certificates and the pairing tokens that could replace them. Its connection drops at once. The device cannot
     /// reconnect until it is paired again with a token that is made from now on.
-    pub async fn revoke_device(&self, actor: String, id: String) -> Result<Device, FleetError> {
+    pub async fn revoke_device(&self, actor: &Actor, id: String) -> Result<Device, FleetError> {
         let device = self
-            .change(move |tx, effects| {
-                if !tx.has_device(&id)? {
-                    return Err(FleetError::no_device(&id));
-                }
+            .act(actor, move |tx, access, effects| {
+                let place = access.device(tx, &id, Permission::DeviceRevoke)?;
                 let now_ms = now_ms();
                 shut_out(tx, effects, now_ms, &id)?;
-                tx.audit(now_ms, &actor, "device.revoke", &id, "")?;
-                let device = tx.device(&id)?.ok_or_else(|| FleetError::no_device(&id))?;
-                effects.device(Some(device.clone()));
-                Ok(device)
+                tx.audit(now_ms, &place.project, &access.user, "device.revoke", &id, "")?;
+                effects.device(tx.device(&id)?);
+                show(tx, access, &id)
             })
             .await?;
         Ok(self.0.complete(device))
     }
 
     /// Removes a device and all data about it.
-    pub async fn delete_device(&self, actor: String, id: String) -> Result<(), FleetError> {
-        self.change(move |tx, effects| {
-            let device = tx.device(&id)?.ok_or_else(|| FleetError::no_device(&id))?;
+    pub async fn delete_device(&self, actor: &Actor, id: String) -> Result<(), FleetError> {
+        self.act(actor, move |tx, access, effects| {
+            let place = access.device(tx, &id, Permission::DeviceDelete)?;
+            let name = tx.device_name(&id)?.unwrap_or_default();
             let now_ms = now_ms();
             let removed = shut_out(tx, effects, now_ms, &id)?;
             tx.delete_device(&id)?;
-            tx.audit(now_ms, &actor, "device.delete", &id, &device.name)?;
+            tx.audit(now_ms, &place.project, &access.user, "device.delete", &id, &name)?;
             effects.push(Effect::Forget(removed));
-            effects.push(Effect::Publish(Event::DeviceRemoved { id }));
+            effects.push(Effect::Publish(Event::DeviceRemoved { id }, place));
             Ok(())
         })
         .await
     }
+}
 
-    async fn change_device(
-        &self,
-        id: String,
-        change: impl FnOnce(&Tx, &str) -> Result<(), FleetError> + Send + 'static,
-    ) -> Result<Device, FleetError> {
-        let device = self
-            .change(move |tx, effects| {
-                if !tx.has_device(&id)? {
-                    return Err(FleetError::no_device(&id));
-                }
-                change(tx, &id)?;
-                let device = tx.device(&id)?.ok_or_else(|| FleetError::no_device(&id))?;
-                effects.device(Some(device.clone()));
-                Ok(device)
-            })
-            .await?;
-        Ok(self.0.complete(device))
+/// The device, as the actor sees it.
+fn show(tx: &Tx, access: &Access, id: &str) -> Result<Device, FleetError> {
+    let device = tx.device(id)?.ok_or_else(|| FleetError::no_device(id))?;
+    Ok(access.trim(device))
+}
+
+fn trim(access: &Access, page: Page<Device>) -> Page<Device> {
+    let devices = page.items.into_iter();
+    Page {
+        items: devices.map(|device| access.trim(device)).collect(),
+        next: page.next,
     }
+}
+
+/// Moves a device to another project, with what belongs to it. It leaves groups that do not reach into the project.
+fn move_device(
+    tx: &Tx,
+    access: &Access,
+    effects: &mut Effects,
+    id: &str,
+    project: &str,
+) -> Result<(), FleetError> {
+    let place = access.device(tx, id, Permission::DeviceRead)?;
+    access.require_in(Permission::DeviceMove, &place.project)?;
+    access.project(tx, project, Permission::DeviceMove)?;
+    if place.project == project {
+        return Ok(());
+    }
+    tx.set_device_project(id, project)?;
+    tx.leave_other_groups(id, project)?;
+    tx.move_tokens(id, project)?;
+    tx.move_deployments(id, project)?;
+    // Neither project learns the name of the other.
+    let now_ms = now_ms();
+    tx.audit(
+        now_ms,
+        &place.project,
+        &access.user,
+        "device.leave-project",
+        id,
+        "",
+    )?;
+    tx.audit(now_ms, project, &access.user, "device.join-project", id, "")?;
+    // Watchers who see only the old place must forget it. The others get it again.
+    effects.push(Effect::Publish(Event::DeviceRemoved { id: id.to_owned() }, place));
+    Ok(())
 }
 
 /// Revokes everything that lets a device in: its certificates, and the tokens that would give it new ones.

@@ -4,9 +4,10 @@ use homeport_api::{Device, DeviceSlot, Page};
 use homeport_protocol::{Inventory, Slot};
 use rusqlite::{OptionalExtension as _, Row, Rows, params};
 
+use crate::access::{self, DEVICE_SEEN};
 use crate::store::{Paging, StoreError, Tx};
 
-const COLUMNS: &str = "id, name, paired_ms, last_seen_ms, address, serial, inventory";
+const COLUMNS: &str = "id, name, paired_ms, last_seen_ms, address, serial, inventory, project";
 
 // === impl Tx ===
 
@@ -18,10 +19,13 @@ impl Tx {
         id: &str,
         name: &str,
         serial: Option<&str>,
+        project: &str,
     ) -> Result<(), StoreError> {
         self.0
-            .prepare_cached("INSERT INTO devices (id, name, paired_ms, serial) VALUES (?, ?, ?, ?)")?
-            .execute(params![id, name, now_ms, serial])?;
+            .prepare_cached(
+                "INSERT INTO devices (id, name, paired_ms, serial, project) VALUES (?, ?, ?, ?, ?)",
+            )?
+            .execute(params![id, name, now_ms, serial, project])?;
         Ok(())
     }
 
@@ -50,9 +54,10 @@ impl Tx {
             .transpose()
     }
 
-    /// All devices, or those of a group, by name.
+    /// All devices of a scope, or those of a group, by name.
     pub fn devices(
         &self,
+        scope: &str,
         group: Option<&str>,
         paging: &Paging<(String, String)>,
     ) -> Result<Page<Device>, StoreError> {
@@ -61,38 +66,45 @@ impl Tx {
             None => self.assemble_all(
                 self.0
                     .prepare_cached(&format!(
-                        "SELECT {COLUMNS} FROM devices WHERE (name, id) > (?1, ?2) ORDER BY name, id LIMIT ?3"
+                        "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND (name, id) > (?2, ?3) ORDER BY name, id LIMIT ?4"
                     ))?
-                    .query(params![name, id, paging.rows()])?,
+                    .query(params![scope, name, id, paging.rows()])?,
             ),
             Some(group) => self.assemble_all(
                 self.0
                     .prepare_cached(&format!(
-                        "SELECT {COLUMNS} FROM devices WHERE (name, id) > (?1, ?2) AND EXISTS \
-                         (SELECT 1 FROM group_devices WHERE group_devices.name = ?4 AND device = devices.id) \
-                         ORDER BY name, id LIMIT ?3"
+                        "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND (name, id) > (?2, ?3) AND EXISTS \
+                         (SELECT 1 FROM group_devices WHERE group_devices.name = ?5 AND device = devices.id) \
+                         ORDER BY name, id LIMIT ?4"
                     ))?
-                    .query(params![name, id, paging.rows(), group])?,
+                    .query(params![scope, name, id, paging.rows(), group])?,
             ),
         }?;
         Ok(paging.page(devices, |device| (device.name.clone(), device.id.clone()))?)
     }
 
-    /// Devices that match `text`: the device with this id, else those with this name, else those whose id begins with it.
+    /// Devices of a scope that match `text`: the device with this id, else those with this name, else those whose id begins with it.
     pub fn find_devices(
         &self,
+        scope: &str,
         text: &str,
         paging: &Paging<(String, String)>,
     ) -> Result<Page<Device>, StoreError> {
-        let mut found: Vec<_> = self.device(text)?.into_iter().collect();
         let (name, id) = paging.after.clone().unwrap_or_default();
+        let mut found = self.assemble_all(
+            self.0
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND id = ?2"
+                ))?
+                .query(params![scope, text])?,
+        )?;
         if found.is_empty() {
             found = self.assemble_all(
                 self.0
                     .prepare_cached(&format!(
-                        "SELECT {COLUMNS} FROM devices WHERE name = ?1 AND id > ?2 ORDER BY id LIMIT ?3"
+                        "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND name = ?2 AND id > ?3 ORDER BY id LIMIT ?4"
                     ))?
-                    .query(params![text, id, paging.rows()])?,
+                    .query(params![scope, text, id, paging.rows()])?,
             )?;
         }
         if found.is_empty() && !text.is_empty() {
@@ -100,9 +112,9 @@ impl Tx {
             found = self.assemble_all(
                 self.0
                     .prepare_cached(&format!(
-                        "SELECT {COLUMNS} FROM devices WHERE id >= ?1 AND id < ?1 || '~' AND id > ?2 ORDER BY id LIMIT ?3"
+                        "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND id >= ?2 AND id < ?2 || '~' AND id > ?3 ORDER BY id LIMIT ?4"
                     ))?
-                    .query(params![text, id, paging.rows()])?,
+                    .query(params![scope, text, id, paging.rows()])?,
             )?;
         }
         Ok(paging.page(found, |device| (name.clone(), device.id.clone()))?)
@@ -132,6 +144,14 @@ impl Tx {
             .prepare_cached("UPDATE devices SET name = ? WHERE id = ?")?
             .execute([name, id])?;
         Ok(renamed == 1)
+    }
+
+    /// Puts a device into a project.
+    pub fn set_device_project(&self, id: &str, project: &str) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("UPDATE devices SET project = ? WHERE id = ?")?
+            .execute([project, id])?;
+        Ok(())
     }
 
     /// Notes when the server saw a device, and at which address.
@@ -180,6 +200,7 @@ impl Tx {
             online: false,
             last_seen_ms: row.get(3)?,
             paired_ms: row.get(2)?,
+            project: access::path(row.get(7)?),
             revoked,
             certificate_sha256: crate::hex(&certificate),
             certificate_expires_ms,

@@ -10,6 +10,7 @@ use homeport_protocol::{Command, DeviceId};
 
 use super::{Fleet, Inner};
 use crate::{
+    access::Place,
     ca::Fingerprint,
     store::{StoreError, Tx},
 };
@@ -35,12 +36,16 @@ pub(crate) enum Effect {
     Forget(DeviceId),
     /// The device gets a command, if it is connected.
     Deliver(DeviceId, Command),
-    /// An update of a device changed.
-    Update(Box<DeviceProgress>),
+    /// An update of a device changed; the device is here.
+    Update(Box<DeviceProgress>, Place),
     /// The update left the state whose progress is in memory.
     Settle(DeviceId),
-    /// Watchers get an event.
-    Publish(Event),
+    /// Watchers get an event that happened here.
+    Publish(Event, Place),
+    /// Everybody fetches everything again.
+    Resync,
+    /// Somebody's rights changed, or a login ended. Watchers are asked again before they get another event.
+    Rights,
 }
 
 /// The effects of one commit, in order.
@@ -58,6 +63,13 @@ impl Effects {
     pub(crate) fn device(&mut self, device: Option<Device>) {
         self.0
             .extend(device.map(|device| Effect::Device(Box::new(device))));
+    }
+
+    /// Adds that an update changed.
+    pub(crate) fn update(&mut self, tx: &Tx, update: DeviceProgress) -> Result<(), StoreError> {
+        let place = tx.device_place(&update.device)?.unwrap_or_default();
+        self.push(Effect::Update(Box::new(update), place));
+        Ok(())
     }
 }
 
@@ -107,9 +119,11 @@ impl Inner {
                 // A device that is not connected gets the command after it reconnects.
                 let _ = self.registry.send(&device, &command);
             }
-            Effect::Update(update) => self.publish_update(*update),
+            Effect::Update(update, place) => self.publish_update(*update, place),
             Effect::Settle(device) => self.live.settle(device.as_str()),
-            Effect::Publish(event) => self.events.publish(&event),
+            Effect::Publish(event, place) => self.events.publish(event, place),
+            Effect::Resync => self.events.publish(Event::Resync, Place::default()),
+            Effect::Rights => self.events.rights_changed(),
         }
     }
 }

@@ -1,29 +1,60 @@
-//! Live events for watchers.
+//! Live events for watchers. Each watcher gets those that its rights let it see.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
-use homeport_api::Event;
+use homeport_api::{Event, Permission};
 use parking_lot::Mutex;
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    watch,
+};
 
-use crate::limits::STREAMS_BY_PERSON;
+use crate::{
+    access::{Access, Place},
+    limits::STREAMS_BY_PERSON,
+};
 
 /// Events that a slow watcher may lag behind. After that, the server tells it to fetch everything again.
 const BACKLOG: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Events {
-    sender: broadcast::Sender<Arc<str>>,
+    sender: broadcast::Sender<Arc<News>>,
+    /// Changes whenever somebody's rights may have changed.
+    rights: watch::Sender<()>,
     watching: Watching,
 }
 
 /// How many streams each person has open. One HTTP/2 connection carries many, so the limit of connections does not bound them.
 type Watching = Arc<Mutex<HashMap<String, usize>>>;
 
-/// A subscription to events. Each item is the JSON of an [`Event`].
+/// An event, and where it happened.
 #[derive(Debug)]
-pub struct Watcher {
-    events: broadcast::Receiver<Arc<str>>,
+pub(crate) struct News {
+    event: Event,
+    place: Place,
+    json: OnceLock<Arc<str>>,
+}
+
+/// The news for a watcher.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// The JSON of an event.
+    Event(Arc<str>),
+    /// A deployment changed. The watcher may see only some of its devices, so it is read anew.
+    Deployment(u64),
+    /// Somebody's rights may have changed, perhaps those of the watcher.
+    Rights,
+}
+
+/// A subscription to events.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    events: broadcast::Receiver<Arc<News>>,
+    rights: watch::Receiver<()>,
     _seat: Seat,
 }
 
@@ -40,6 +71,7 @@ impl Events {
     pub(crate) fn new() -> Self {
         Self {
             sender: broadcast::Sender::new(BACKLOG),
+            rights: watch::Sender::new(()),
             watching: Watching::default(),
         }
     }
@@ -54,6 +86,7 @@ impl Events {
         *count += 1;
         Some(Watcher {
             events: self.sender.subscribe(),
+            rights: self.rights.subscribe(),
             _seat: Seat {
                 watching: Arc::clone(&self.watching),
                 person: person.to_owned(),
@@ -65,23 +98,78 @@ impl Events {
         self.sender.receiver_count() > 0
     }
 
-    pub(crate) fn publish(&self, event: &Event) {
+    /// Tells those who may see what happens in `place`.
+    pub(crate) fn publish(&self, event: Event, place: Place) {
         if self.is_watched() {
             // It is no error that nobody watches.
-            let _ = self.sender.send(json(event));
+            let _ = self.sender.send(Arc::new(News {
+                event,
+                place,
+                json: OnceLock::new(),
+            }));
         }
+    }
+
+    /// Has every watcher's rights looked up again, before it gets another event.
+    pub(crate) fn rights_changed(&self) {
+        self.rights.send_replace(());
+    }
+}
+
+// === impl News ===
+
+impl News {
+    /// The event as somebody with these rights gets it.
+    fn for_reader(&self, access: &Access) -> Option<Told> {
+        let Some(permission) = self.event.permission() else {
+            return Some(Told::Event(self.json()));
+        };
+        if access.allows_everywhere(permission) {
+            return Some(Told::Event(self.json()));
+        }
+        let seen = match permission {
+            Permission::BundleRead => access.sees_bundles_of(&self.place.project),
+            _ => access.allows(permission, &self.place),
+        };
+        match &self.event {
+            Event::Deployment { deployment } => seen.then_some(Told::Deployment(deployment.id)),
+            Event::Device { device } => seen.then(|| {
+                let device = Box::new(access.trim((**device).clone()));
+                Told::Event(json(&Event::Device { device }))
+            }),
+            _ => seen.then(|| Told::Event(self.json())),
+        }
+    }
+
+    fn json(&self) -> Arc<str> {
+        Arc::clone(self.json.get_or_init(|| json(&self.event)))
     }
 }
 
 // === impl Watcher ===
 
 impl Watcher {
-    /// The next event; [`Event::Resync`] after some were missed. `None` when the server stops.
-    pub async fn next(&mut self) -> Option<Arc<str>> {
-        match self.events.recv().await {
-            Ok(event) => Some(event),
-            Err(RecvError::Lagged(_)) => Some(json(&Event::Resync)),
-            Err(RecvError::Closed) => None,
+    /// The next news for somebody with these rights; [`Event::Resync`] after some were missed. `None` when the server stops.
+    pub(crate) async fn next(&mut self, access: &Access) -> Option<Told> {
+        loop {
+            let news = tokio::select! {
+                biased;
+                _ = self.rights.changed() => return Some(Told::Rights),
+                news = self.events.recv() => news,
+            };
+            let told = match news {
+                Ok(news) => news.for_reader(access),
+                Err(RecvError::Lagged(_)) => Some(Told::Event(json(&Event::Resync))),
+                Err(RecvError::Closed) => return None,
+            };
+            // Rights that changed before the event came after the first look.
+            if self.rights.has_changed().unwrap_or(true) {
+                self.rights.mark_unchanged();
+                return Some(Told::Rights);
+            }
+            if told.is_some() {
+                return told;
+            }
         }
     }
 }
@@ -107,21 +195,58 @@ fn json(event: &Event) -> Arc<str> {
 
 #[cfg(test)]
 mod tests {
+    use homeport_api::Role;
+
     use super::*;
+    use crate::access::{Held, Scope, everything};
+
+    fn told(told: Option<Told>) -> String {
+        match told {
+            Some(Told::Event(json)) => json.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn removed(id: &str) -> Event {
+        Event::DeviceRemoved { id: id.to_owned() }
+    }
 
     #[tokio::test]
     async fn who_is_too_slow_is_told() {
         let events = Events::new();
         let mut watcher = events.watch("a").unwrap();
         for id in 0..=BACKLOG {
-            events.publish(&Event::DeviceRemoved { id: id.to_string() });
+            events.publish(removed(&id.to_string()), Place::default());
         }
-        assert_eq!(&*watcher.next().await.unwrap(), r#"{"type":"resync"}"#);
+        let access = everything();
+        assert_eq!(told(watcher.next(&access).await), r#"{"type":"resync"}"#);
         assert_eq!(
-            &*watcher.next().await.unwrap(),
+            told(watcher.next(&access).await),
             r#"{"type":"device_removed","id":"1"}"#
         );
         drop(events);
+    }
+
+    #[tokio::test]
+    async fn a_watcher_gets_what_it_may_see() {
+        let events = Events::new();
+        let mut watcher = events.watch("a").unwrap();
+        let held = Held {
+            id: 1,
+            role: Role::Viewer,
+            scope: Scope::Project("acme".to_owned()),
+        };
+        let access = Access::new("a".to_owned(), 1, vec![held], Role::Administrator, "");
+        events.publish(removed("theirs"), Place::of_project("beta"));
+        events.publish(removed("nobody's"), Place::default());
+        events.publish(removed("ours"), Place::of_project("acme/plant"));
+        assert_eq!(
+            told(watcher.next(&access).await),
+            r#"{"type":"device_removed","id":"ours"}"#
+        );
+        events.publish(removed("ours"), Place::of_project("acme"));
+        events.rights_changed();
+        assert_eq!(told(watcher.next(&access).await), "Some(Rights)");
     }
 
     #[test]

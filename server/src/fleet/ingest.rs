@@ -113,7 +113,9 @@ impl Handler for Fleet {
                 if !is_new(tx, now_ms, id, Channel::Telemetry, position)? {
                     return Ok::<_, HandlerError>(None);
                 }
-                Ok(Some(tx.insert_samples(now_ms, id, &samples, refused)?))
+                let dropped = tx.insert_samples(now_ms, id, &samples, refused)?;
+                let place = tx.device_place(id)?.unwrap_or_default();
+                Ok(Some((dropped, place)))
             })
             .await;
         let unused = match written {
@@ -123,16 +125,17 @@ impl Handler for Fleet {
             Err(_) => count,
         };
         self.0.budgets.samples.give_back(device, unused);
-        let dropped = written?;
+        let written = written?;
         self.0.live.seen(device, now_ms);
-        match dropped {
-            None => return Ok(()),
-            Some(0) => {}
-            Some(dropped) => tracing::debug!(%device, dropped, "the device has too many telemetry series"),
+        let Some((dropped, place)) = written else {
+            return Ok(());
+        };
+        if dropped > 0 {
+            tracing::debug!(%device, dropped, "the device has too many telemetry series");
         }
         if let Some(series) = watched {
             let device = device.as_str().to_owned();
-            self.0.events.publish(&Event::Telemetry { device, series });
+            self.0.events.publish(Event::Telemetry { device, series }, place);
         }
         Ok(())
     }
@@ -158,7 +161,7 @@ impl Handler for Fleet {
                 let outcome = take(tx, now_ms, id.as_str(), report.message, new)?;
                 if let Some(update) = outcome.update {
                     effects.push(Effect::Settle(id));
-                    effects.push(Effect::Update(Box::new(update)));
+                    effects.update(tx, update)?;
                 }
                 effects.device(outcome.device);
                 Ok::<_, HandlerError>(outcome.commands)

@@ -128,19 +128,20 @@ async fn take(fleet: &Fleet, device: DeviceId, mut progress: Progress) -> Result
         .store
         .read(move |tx| {
             if tx.is_current(&id, &news)? {
-                tx.update(news.deployment, &id)
+                let update = tx.update(news.deployment, &id)?;
+                Ok(update.zip(tx.device_place(&id)?))
             } else {
                 Ok::<_, StoreError>(None)
             }
         })
         .await?;
-    if let Some(update) = update {
+    if let Some((update, place)) = update {
         inner
             .live
             .progress
             .write()
             .insert(device.as_str().to_owned(), progress);
-        inner.publish_update(update);
+        inner.publish_update(update, place);
     }
     Ok(())
 }

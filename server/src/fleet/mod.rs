@@ -5,19 +5,22 @@
 
 use std::sync::Arc;
 
-use homeport_api::{Device, DeviceProgress, Event, Page};
+use homeport_api::{Device, DeviceProgress, Event, Page, Permission};
 use rustls_pki_types::CertificateDer;
 
 mod budgets;
 pub(crate) mod effects;
 mod events;
+mod feed;
 mod ingest;
 mod live;
 mod queue_rows;
 
-pub use self::events::Watcher;
+pub use self::feed::Feed;
+pub(crate) use self::feed::RECHECK;
 use self::{budgets::Budgets, events::Events, live::Live};
 use crate::{
+    access::Place,
     bundles::Bundles,
     ca::Fingerprint,
     disk::{Disk, Room},
@@ -94,6 +97,20 @@ pub enum FleetError {
         /// The cause, and what to do next.
         detail: String,
     },
+    /// The login has ended, or the access token.
+    #[error("log in first: `POST /api/v1/session`, or `homeport login`")]
+    NotLoggedIn,
+    /// The actor sees the thing, and may not do this with it.
+    #[error(
+        "you may not {} {}: `{permission}` needs the role {} there",
+        .permission.words(), place(.project), .permission.role()
+    )]
+    Forbidden {
+        /// The permission that is missing.
+        permission: Permission,
+        /// Path of the project where it is missing.
+        project: String,
+    },
     /// The request is invalid and can never succeed.
     #[error("{0}")]
     Invalid(String),
@@ -161,12 +178,6 @@ impl Fleet {
     pub fn bundles(&self) -> &Bundles {
         &self.0.bundles
     }
-
-    /// Subscribes this person to events from now on. `None` if the person already has the most streams that one may have.
-    #[must_use]
-    pub fn watch(&self, person: &str) -> Option<Watcher> {
-        self.0.events.watch(person)
-    }
 }
 
 impl Admission for Fleet {
@@ -203,19 +214,27 @@ impl Inner {
     }
 
     fn publish_device(&self, device: Device) {
+        let place = Place::of_device(&device);
         let device = Box::new(self.complete(device));
-        self.events.publish(&Event::Device { device });
+        self.events.publish(Event::Device { device }, place);
     }
 
-    fn publish_update(&self, update: DeviceProgress) {
+    fn publish_update(&self, update: DeviceProgress, place: Place) {
         let update = Box::new(self.complete_update(update));
-        self.events.publish(&Event::Update { update });
+        self.events.publish(Event::Update { update }, place);
     }
 }
 
 // === impl FleetError ===
 
 impl FleetError {
+    pub(crate) fn forbidden(permission: Permission, project: &str) -> Self {
+        Self::Forbidden {
+            permission,
+            project: project.to_owned(),
+        }
+    }
+
     pub(crate) fn no_device(id: &str) -> Self {
         Self::NotFound {
             what: "device",
@@ -242,5 +261,14 @@ impl FleetError {
             what: "deployment",
             id: id.to_string(),
         }
+    }
+}
+
+/// Where, in words.
+fn place(project: &str) -> String {
+    if project.is_empty() {
+        "outside of projects".to_owned()
+    } else {
+        format!("in the project `{project}`")
     }
 }

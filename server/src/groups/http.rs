@@ -10,7 +10,7 @@ use http::StatusCode;
 use crate::fleet::Fleet;
 use crate::http::{
     Refusal,
-    guard::Operator,
+    guard::Caller,
     paging::{PageParameters, Wanted},
 };
 
@@ -18,9 +18,10 @@ use crate::http::{
 #[utoipa::path(get, path = "/api/v1/groups", tag = "groups", params(PageParameters), responses((status = 200, body = Page<Group>)))]
 pub(crate) async fn list(
     State(fleet): State<Fleet>,
+    Caller(actor): Caller,
     Wanted(paging): Wanted<String>,
 ) -> Result<Json<Page<Group>>, Refusal> {
-    Ok(Json(fleet.groups(paging).await?))
+    Ok(Json(fleet.groups(&actor, paging).await?))
 }
 
 /// Make a group
@@ -30,10 +31,10 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn create(
     State(fleet): State<Fleet>,
-    Operator(credential): Operator,
+    Caller(actor): Caller,
     Json(new): Json<NewGroup>,
 ) -> Result<(StatusCode, Json<Group>), Refusal> {
-    let group = fleet.create_group(credential.user, new.name).await?;
+    let group = fleet.create_group(&actor, new.name).await?;
     Ok((StatusCode::CREATED, Json(group)))
 }
 
@@ -44,9 +45,10 @@ pub(crate) async fn create(
 )]
 pub(crate) async fn show(
     State(fleet): State<Fleet>,
+    Caller(actor): Caller,
     Path(name): Path<String>,
 ) -> Result<Json<Group>, Refusal> {
-    Ok(Json(fleet.group(name).await?))
+    Ok(Json(fleet.group(&actor, name).await?))
 }
 
 /// Remove a group; its devices stay
@@ -56,10 +58,10 @@ pub(crate) async fn show(
 )]
 pub(crate) async fn delete(
     State(fleet): State<Fleet>,
-    Operator(credential): Operator,
+    Caller(actor): Caller,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Refusal> {
-    fleet.delete_group(credential.user, name).await?;
+    fleet.delete_group(&actor, name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -70,10 +72,10 @@ pub(crate) async fn delete(
 )]
 pub(crate) async fn join(
     State(fleet): State<Fleet>,
-    Operator(credential): Operator,
+    Caller(actor): Caller,
     Path((name, id)): Path<(String, String)>,
 ) -> Result<StatusCode, Refusal> {
-    fleet.join_group(credential.user, name, id).await?;
+    fleet.join_group(&actor, name, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -84,9 +86,9 @@ pub(crate) async fn join(
 )]
 pub(crate) async fn leave(
     State(fleet): State<Fleet>,
-    Operator(credential): Operator,
+    Caller(actor): Caller,
     Path((name, id)): Path<(String, String)>,
 ) -> Result<StatusCode, Refusal> {
-    fleet.leave_group(credential.user, name, id).await?;
+    fleet.leave_group(&actor, name, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

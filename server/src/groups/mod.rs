@@ -1,74 +1,85 @@
 //! Groups of devices.
 
-use homeport_api::{Event, Group, Page};
+use homeport_api::{Group, Page, Permission};
 
 pub(crate) mod http;
 mod rows;
 
 use crate::{
+    access::{self, Access, Actor, Place, is_within},
     fleet::{
         Fleet, FleetError,
         effects::{Effect, MANY},
     },
     now_ms,
-    store::{Paging, StoreError, Tx},
+    projects::is_name,
+    store::{Paging, Tx},
 };
 
-/// Longest name of a group, in bytes.
+/// Longest name of a group within its project, in bytes.
 const MAX_NAME: usize = 64;
 
 // === impl Fleet ===
 
 impl Fleet {
     /// Groups, by name.
-    pub async fn groups(&self, paging: Paging<String>) -> Result<Page<Group>, FleetError> {
-        Ok(self.0.store.read(move |tx| tx.groups(&paging)).await?)
+    pub async fn groups(&self, actor: &Actor, paging: Paging<String>) -> Result<Page<Group>, FleetError> {
+        self.ask(actor, move |tx, access| {
+            Ok(tx.groups(&access.scope(Permission::GroupRead), &paging)?)
+        })
+        .await
     }
 
     /// The group of that name.
-    pub async fn group(&self, name: String) -> Result<Group, FleetError> {
-        self.0
-            .store
-            .read(move |tx| tx.group(&name)?.ok_or_else(|| FleetError::no_group(&name)))
-            .await
+    pub async fn group(&self, actor: &Actor, name: String) -> Result<Group, FleetError> {
+        self.ask(actor, move |tx, access| {
+            access.group(tx, &name, Permission::GroupRead)?;
+            tx.group(&name)?.ok_or_else(|| FleetError::no_group(&name))
+        })
+        .await
     }
 
-    /// Makes a group without devices.
-    pub async fn create_group(&self, actor: String, name: String) -> Result<Group, FleetError> {
-        let valid = (1..=MAX_NAME).contains(&name.len())
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-        if !valid {
+    /// Makes a group without devices, in the project that its name begins with.
+    pub async fn create_group(&self, actor: &Actor, name: String) -> Result<Group, FleetError> {
+        let (project, own) = name.rsplit_once('/').unwrap_or(("", &name));
+        if !is_name(own, MAX_NAME) {
             return Err(FleetError::Invalid(
-                "a group's name is 1 to 64 characters of a-z, 0-9 and `-`".into(),
+                "a group's name is 1 to 64 characters of a-z, 0-9 and `-`, behind the path of its project and `/`"
+                    .into(),
             ));
         }
-        self.0
-            .store
-            .write(move |tx| {
-                if !tx.create_group(&name)? {
-                    return Err(FleetError::Conflict {
-                        kind: "group-exists",
-                        detail: format!("there is a group `{name}` already"),
-                    });
-                }
-                tx.audit(now_ms(), &actor, "group.create", &name, "")?;
-                Ok(Group { name, devices: 0 })
+        let project = project.to_owned();
+        self.act(actor, move |tx, access, _| {
+            access.project(tx, &project, Permission::GroupChange)?;
+            if !tx.create_group(&name, &project)? {
+                return Err(FleetError::Conflict {
+                    kind: "group-exists",
+                    detail: format!("there is a group `{name}` already"),
+                });
+            }
+            tx.audit(now_ms(), &project, &access.user, "group.create", &name, "")?;
+            Ok(Group {
+                name,
+                project: access::path(project),
+                devices: 0,
             })
-            .await
+        })
+        .await
     }
 
-    /// Removes a group; its devices stay.
-    pub async fn delete_group(&self, actor: String, name: String) -> Result<(), FleetError> {
-        self.change(move |tx, effects| {
+    /// Removes a group; its devices stay. Roles on the group end.
+    pub async fn delete_group(&self, actor: &Actor, name: String) -> Result<(), FleetError> {
+        self.act(actor, move |tx, access, effects| {
+            let place = access.group(tx, &name, Permission::GroupRead)?;
+            access.require_in(Permission::GroupChange, &place.project)?;
             let devices = tx.group_devices(&name)?;
             if !tx.delete_group(&name)? {
                 return Err(FleetError::no_group(&name));
             }
-            tx.audit(now_ms(), &actor, "group.delete", &name, "")?;
+            effects.push(Effect::Rights);
+            tx.audit(now_ms(), &place.project, &access.user, "group.delete", &name, "")?;
             if devices.len() > MANY as usize {
-                effects.push(Effect::Publish(Event::Resync));
+                effects.push(Effect::Resync);
                 return Ok(());
             }
             for id in &devices {
@@ -79,20 +90,38 @@ impl Fleet {
         .await
     }
 
-    /// Puts a device into a group.
-    pub async fn join_group(&self, actor: String, name: String, device: String) -> Result<(), FleetError> {
-        self.change_group(name, device, move |tx, name, device| {
+    /// Puts a device into a group. The device is in the group's project, or below it.
+    pub async fn join_group(&self, actor: &Actor, name: String, device: String) -> Result<(), FleetError> {
+        self.change_group(actor, name, device, move |tx, access, group, (name, device)| {
+            let place = tx.device_place(device)?.unwrap_or_default();
+            if !is_within(&place.project, &group.project) {
+                return Err(FleetError::Conflict {
+                    kind: "other-project",
+                    detail: format!(
+                        "`{device}` is not in the project `{}` of the group: move it there first",
+                        group.project
+                    ),
+                });
+            }
             tx.join_group(name, device)?;
-            tx.audit(now_ms(), &actor, "group.join", device, name)
+            tx.audit(now_ms(), &group.project, &access.user, "group.join", device, name)?;
+            Ok(())
         })
         .await
     }
 
     /// Takes a device out of a group.
-    pub async fn leave_group(&self, actor: String, name: String, device: String) -> Result<(), FleetError> {
-        self.change_group(name, device, move |tx, name, device| {
+    pub async fn leave_group(&self, actor: &Actor, name: String, device: String) -> Result<(), FleetError> {
+        self.change_group(actor, name, device, move |tx, access, group, (name, device)| {
             if tx.leave_group(name, device)? {
-                tx.audit(now_ms(), &actor, "group.leave", device, name)?;
+                tx.audit(
+                    now_ms(),
+                    &group.project,
+                    &access.user,
+                    "group.leave",
+                    device,
+                    name,
+                )?;
             }
             Ok(())
         })
@@ -101,18 +130,17 @@ impl Fleet {
 
     async fn change_group(
         &self,
+        actor: &Actor,
         name: String,
         device: String,
-        change: impl FnOnce(&Tx, &str, &str) -> Result<(), StoreError> + Send + 'static,
+        change: impl FnOnce(&Tx, &Access, &Place, (&str, &str)) -> Result<(), FleetError> + Send + 'static,
     ) -> Result<(), FleetError> {
-        self.change(move |tx, effects| {
-            if tx.group(&name)?.is_none() {
-                return Err(FleetError::no_group(&name));
-            }
-            if !tx.has_device(&device)? {
-                return Err(FleetError::no_device(&device));
-            }
-            change(tx, &name, &device)?;
+        self.act(actor, move |tx, access, effects| {
+            // A role on the group itself would let its holder take in any device of the project.
+            let group = access.group(tx, &name, Permission::GroupRead)?;
+            access.require_in(Permission::GroupChange, &group.project)?;
+            access.device(tx, &device, Permission::DeviceRead)?;
+            change(tx, access, &group, (&name, &device))?;
             effects.device(tx.device(&device)?);
             Ok(())
         })

@@ -3,19 +3,21 @@
 use homeport_api::{Group, Page};
 use rusqlite::{OptionalExtension as _, Row, params};
 
+use crate::access::{self, GROUP_SEEN, Place, is_within};
 use crate::store::{Paging, StoreError, Tx};
 
-const COLUMNS: &str = "name, (SELECT count(*) FROM group_devices WHERE group_devices.name = groups.name)";
+const COLUMNS: &str =
+    "name, project, (SELECT count(*) FROM group_devices WHERE group_devices.name = groups.name)";
 
 // === impl Tx ===
 
 impl Tx {
     /// Makes a group, and returns whether it is new.
-    pub fn create_group(&self, name: &str) -> Result<bool, StoreError> {
+    pub fn create_group(&self, name: &str, project: &str) -> Result<bool, StoreError> {
         let inserted = self
             .0
-            .prepare_cached("INSERT INTO groups (name) VALUES (?) ON CONFLICT DO NOTHING")?
-            .execute([name])?;
+            .prepare_cached("INSERT INTO groups (name, project) VALUES (?, ?) ON CONFLICT DO NOTHING")?
+            .execute([name, project])?;
         Ok(inserted == 1)
     }
 
@@ -28,13 +30,13 @@ impl Tx {
             .optional()?)
     }
 
-    /// Groups, by name.
-    pub fn groups(&self, paging: &Paging<String>) -> Result<Page<Group>, StoreError> {
+    /// Groups of a scope, by name.
+    pub fn groups(&self, scope: &str, paging: &Paging<String>) -> Result<Page<Group>, StoreError> {
         let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM groups WHERE name > ?1 ORDER BY name LIMIT ?2"
+            "SELECT {COLUMNS} FROM groups WHERE {GROUP_SEEN} AND name > ?2 ORDER BY name LIMIT ?3"
         ))?;
         let after = paging.after.as_deref().unwrap_or_default();
-        let rows = statement.query_map(params![after, paging.rows()], group)?;
+        let rows = statement.query_map(params![scope, after, paging.rows()], group)?;
         let rows = rows.collect::<Result<_, _>>()?;
         Ok(paging.page(rows, |group: &Group| group.name.clone())?)
     }
@@ -73,6 +75,16 @@ impl Tx {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Takes a device out of the groups that do not reach into its project.
+    pub(crate) fn leave_other_groups(&self, device: &str, project: &str) -> Result<(), StoreError> {
+        for group in self.groups_of(device)? {
+            if !is_within(project, &Place::of_group(&group).project) {
+                self.leave_group(&group, device)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Ids of the devices of a group.
     pub fn group_devices(&self, name: &str) -> Result<Vec<String>, StoreError> {
         let mut statement = self
@@ -97,6 +109,7 @@ impl Tx {
 fn group(row: &Row<'_>) -> rusqlite::Result<Group> {
     Ok(Group {
         name: row.get(0)?,
-        devices: row.get(1)?,
+        project: access::path(row.get(1)?),
+        devices: row.get(2)?,
     })
 }

@@ -8,11 +8,17 @@ use axum::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
 
 use super::{App, COOKIE, Refusal};
-use crate::{https::Connection, people::Credential};
+use homeport_api::Permission;
 
-/// The user who is logged in. Only for routes behind [`authenticate`].
+use crate::{
+    access::{Access, Actor},
+    fleet::FleetError,
+    https::Connection,
+};
+
+/// The user who is logged in, or whose access token came. Only for routes behind [`authenticate`].
 #[derive(Debug, Clone)]
-pub(crate) struct Operator(pub(crate) Credential);
+pub(crate) struct Caller(pub(crate) Actor);
 
 const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
     (
@@ -47,12 +53,30 @@ pub(crate) async fn authenticate(
         check_origin(request.method(), request.uri(), headers)?;
         cookie(headers).ok_or_else(not_logged_in)?
     };
-    let credential = app.fleet.authenticate(token).await?.ok_or_else(not_logged_in)?;
+    let (actor, access) = app.fleet.authenticate(token).await?.ok_or_else(not_logged_in)?;
     if let Some(connection) = request.extensions().get::<Connection>() {
-        connection.belongs_to(&credential.user);
+        connection.belongs_to(&actor.user);
     }
-    request.extensions_mut().insert(Operator(credential));
+    request.extensions_mut().insert(Caller(actor));
+    request.extensions_mut().insert(access);
     Ok(next.run(request).await)
+}
+
+/// Lets only requests of users through who have the permission somewhere. The route itself asks for the place.
+pub(crate) async fn require(
+    State(permission): State<Permission>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    let access: Option<&Access> = request.extensions().get();
+    if access.is_some_and(|access| access.allows_somewhere(permission)) {
+        return Ok(next.run(request).await);
+    }
+    Err(FleetError::Forbidden {
+        permission,
+        project: String::new(),
+    }
+    .into())
 }
 
 /// Refuses requests that another site's page makes a browser send with our cookie.
@@ -111,16 +135,12 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn not_logged_in() -> Refusal {
-    Refusal::new(
-        StatusCode::UNAUTHORIZED,
-        "not-logged-in",
-        "log in first: `POST /api/v1/session`, or `homeport login`",
-    )
+    FleetError::NotLoggedIn.into()
 }
 
-// === impl Operator ===
+// === impl Caller ===
 
-impl<S: Sync> FromRequestParts<S> for Operator {
+impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {

@@ -125,6 +125,8 @@ impl From<FleetError> for Refusal {
         match error {
             FleetError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, "not-found", error),
             FleetError::Conflict { kind, detail } => Self::new(StatusCode::CONFLICT, kind, detail),
+            FleetError::NotLoggedIn => Self::new(StatusCode::UNAUTHORIZED, "not-logged-in", error),
+            FleetError::Forbidden { .. } => Self::new(StatusCode::FORBIDDEN, "forbidden", error),
             FleetError::Invalid(detail) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail),
             FleetError::Store(error) => error.into(),
         }

@@ -201,8 +201,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         let job = |tx: &Tx| {
-            tx.insert_device(0, "a", "a", None)?;
-            tx.insert_device(0, "b", "b", None)?;
+            tx.insert_device(0, "a", "a", None, "")?;
+            tx.insert_device(0, "b", "b", None, "")?;
             for number in 1..=3 {
                 tx.insert_certificate(number.into(), "a", &certificate(number, i64::MAX), None)?;
             }

@@ -136,7 +136,8 @@ fn redeem(
     } else {
         let id = random_id()?;
         let name = first_name(token.info.device_name.as_deref(), hints, &id);
-        tx.insert_device(now_ms, id.as_str(), name, hints.serial.as_deref())?;
+        let project = token.info.project.as_deref().unwrap_or_default();
+        tx.insert_device(now_ms, id.as_str(), name, hints.serial.as_deref(), project)?;
         id
     };
     tx.use_token(token.info.id, id.as_str(), key)?;
@@ -177,8 +178,10 @@ fn record(
     tx.insert_certificate(now_ms, id, certificate, replaces)?;
     // Renewals would fill the audit record, and the rows of certificates show them anyway.
     if replaces.is_none() {
+        let project = tx.device_place(id)?.unwrap_or_default().project;
         tx.audit(
             now_ms,
+            &project,
             &format!("device:{id}"),
             "device.pair",
             id,

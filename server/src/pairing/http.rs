@@ -10,7 +10,7 @@ use http::StatusCode;
 use crate::fleet::Fleet;
 use crate::http::{
     Refusal,
-    guard::Operator,
+    guard::Caller,
     paging::{PageParameters, Wanted},
 };
 
@@ -18,9 +18,10 @@ use crate::http::{
 #[utoipa::path(get, path = "/api/v1/pairing-tokens", tag = "pairing", params(PageParameters), responses((status = 200, body = Page<PairingTokenInfo>)))]
 pub(crate) async fn list(
     State(fleet): State<Fleet>,
+    Caller(actor): Caller,
     Wanted(paging): Wanted<u64>,
 ) -> Result<Json<Page<PairingTokenInfo>>, Refusal> {
-    Ok(Json(fleet.tokens(paging).await?))
+    Ok(Json(fleet.tokens(&actor, paging).await?))
 }
 
 /// Make a one-time token
@@ -33,10 +34,10 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn create(
     State(fleet): State<Fleet>,
-    Operator(credential): Operator,
+    Caller(actor): Caller,
     Json(new): Json<NewPairingToken>,
 ) -> Result<(StatusCode, Json<CreatedPairingToken>), Refusal> {
-    let token = fleet.create_token(credential.user, new).await?;
+    let token = fleet.create_token(&actor, new).await?;
     Ok((StatusCode::CREATED, Json(token)))
 }
 
@@ -47,9 +48,9 @@ pub(crate) async fn create(
 )]
 pub(crate) async fn revoke(
     State(fleet): State<Fleet>,
-    Operator(credential): Operator,
+    Caller(actor): Caller,
     Path(id): Path<u32>,
 ) -> Result<StatusCode, Refusal> {
-    fleet.revoke_token(credential.user, id.into()).await?;
+    fleet.revoke_token(&actor, id.into()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,6 +1,6 @@
 //! Pairing tokens.
 
-use homeport_api::{CreatedPairingToken, NewPairingToken, Page, PairingTokenInfo};
+use homeport_api::{CreatedPairingToken, NewPairingToken, Page, PairingTokenInfo, Permission};
 use homeport_protocol::PairingToken;
 
 mod certificate_rows;
@@ -12,6 +12,7 @@ mod rows;
 
 pub use self::{readmission::readmit, rows::Token};
 use crate::{
+    access::Actor,
     devices,
     fleet::{Fleet, FleetError},
     now_ms, random, sha256,
@@ -30,7 +31,7 @@ impl Fleet {
     /// Makes a token. Only the answer holds its secret.
     pub async fn create_token(
         &self,
-        actor: String,
+        actor: &Actor,
         new: NewPairingToken,
     ) -> Result<CreatedPairingToken, FleetError> {
         let life = new.ttl_seconds.unwrap_or(DEFAULT_LIFE);
@@ -49,19 +50,22 @@ impl Fleet {
         };
         let hash = sha256(&token.secret);
         let info = self
-            .0
-            .store
-            .write(move |tx| {
-                if let Some(device) = &new.device {
-                    if !tx.has_device(device)? {
-                        return Err(FleetError::no_device(device));
-                    }
-                }
+            .act(actor, move |tx, access, _| {
+                let project = match (&new.device, new.project.as_deref()) {
+                    (Some(device), _) => access.device(tx, device, Permission::DeviceRead)?.project,
+                    (None, Some(project)) => project.to_owned(),
+                    (None, None) => access
+                        .only_project(Permission::PairingChange)
+                        .unwrap_or_default()
+                        .to_owned(),
+                };
+                access.project(tx, &project, Permission::PairingChange)?;
                 let now_ms = now_ms();
                 let expires_ms = now_ms.saturating_add(i64::try_from(life * 1000).unwrap_or(i64::MAX));
-                let info = tx.insert_token(&hash, now_ms, expires_ms, &actor, &new)?;
+                let info = tx.insert_token(&hash, now_ms, expires_ms, &access.user, &new, &project)?;
                 let detail = new.device.unwrap_or_default();
-                tx.audit(now_ms, &actor, "token.create", &info.id.to_string(), &detail)?;
+                let number = info.id.to_string();
+                tx.audit(now_ms, &project, &access.user, "token.create", &number, &detail)?;
                 Ok(info)
             })
             .await?;
@@ -72,23 +76,39 @@ impl Fleet {
     }
 
     /// Tokens that were not revoked, newest first.
-    pub async fn tokens(&self, paging: Paging<u64>) -> Result<Page<PairingTokenInfo>, FleetError> {
-        Ok(self.0.store.read(move |tx| tx.tokens(&paging)).await?)
+    pub async fn tokens(
+        &self,
+        actor: &Actor,
+        paging: Paging<u64>,
+    ) -> Result<Page<PairingTokenInfo>, FleetError> {
+        self.ask(actor, move |tx, access| {
+            Ok(tx.tokens(&access.scope(Permission::PairingRead), &paging)?)
+        })
+        .await
     }
 
     /// Revokes a token: a device that uses it learns that it has expired.
-    pub async fn revoke_token(&self, actor: String, id: u64) -> Result<(), FleetError> {
-        self.0
-            .store
-            .write(move |tx| {
-                if !tx.revoke_token(id)? {
-                    return Err(FleetError::NotFound {
-                        what: "pairing token",
-                        id: id.to_string(),
-                    });
-                }
-                Ok(tx.audit(now_ms(), &actor, "token.revoke", &id.to_string(), "")?)
-            })
-            .await
+    pub async fn revoke_token(&self, actor: &Actor, id: u64) -> Result<(), FleetError> {
+        self.act(actor, move |tx, access, _| {
+            let project = tx
+                .token_project(id)?
+                .filter(|project| access.allows_in(Permission::PairingRead, project));
+            let project = project.ok_or_else(|| FleetError::NotFound {
+                what: "pairing token",
+                id: id.to_string(),
+            })?;
+            access.require_in(Permission::PairingChange, &project)?;
+            tx.revoke_token(id)?;
+            tx.audit(
+                now_ms(),
+                &project,
+                &access.user,
+                "token.revoke",
+                &id.to_string(),
+                "",
+            )?;
+            Ok(())
+        })
+        .await
     }
 }

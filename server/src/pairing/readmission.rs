@@ -40,6 +40,7 @@ pub async fn readmit(store: &Store, days: u16) -> Result<(), StoreError> {
             tx.insert_readmission(now_ms - i64::from(days) * DAY, now_ms, now_ms + READMISSION)?;
             tx.audit(
                 now_ms,
+                "",
                 ACTOR,
                 "certificates.readmit",
                 "",
@@ -147,8 +148,10 @@ async fn noted(inner: &Weak<Inner>) -> Result<HashSet<String>, StoreError> {
 async fn note(fleet: &Fleet, device: DeviceId) -> Result<(), StoreError> {
     fleet
         .change(move |tx, _| {
+            let project = tx.device_place(device.as_str())?.unwrap_or_default().project;
             tx.audit(
                 now_ms(),
+                &project,
                 ACTOR,
                 UNKNOWN_CERTIFICATE,
                 device.as_str(),
@@ -177,7 +180,15 @@ async fn look_at(fleet: &Fleet, shown: Shown) -> Result<Verdict, StoreError> {
                 let id = shown.device.as_str();
                 let replaces = tx.newest_certificate(id)?.map(|(newest, _)| newest);
                 tx.insert_certificate(shown.issued_ms, id, &shown.certificate, replaces.as_ref())?;
-                tx.audit(now_ms, ACTOR, "device.readmit", id, &shown.certificate.serial)?;
+                let project = tx.device_place(id)?.unwrap_or_default().project;
+                tx.audit(
+                    now_ms,
+                    &project,
+                    ACTOR,
+                    "device.readmit",
+                    id,
+                    &shown.certificate.serial,
+                )?;
                 let row = tx.device(id)?;
                 effects.push(Effect::Activate(certificate, shown.device));
                 effects.device(row);

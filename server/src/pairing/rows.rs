@@ -3,6 +3,7 @@
 use homeport_api::{NewPairingToken, Page, PairingTokenInfo};
 use rusqlite::{OptionalExtension as _, Row, params};
 
+use crate::access::{self, IN_PROJECT};
 use crate::store::{Paging, StoreError, Tx};
 
 /// A token, with the facts that a check needs.
@@ -19,7 +20,7 @@ pub struct Token {
 }
 
 const COLUMNS: &str =
-    "id, created_ms, created_by, expires_ms, device_name, used_by, device, revoked, used_key";
+    "id, created_ms, created_by, expires_ms, device_name, used_by, device, revoked, used_key, project";
 
 // === impl Tx ===
 
@@ -32,12 +33,21 @@ impl Tx {
         expires_ms: i64,
         created_by: &str,
         new: &NewPairingToken,
+        project: &str,
     ) -> Result<PairingTokenInfo, StoreError> {
         let mut statement = self.0.prepare_cached(&format!(
-            "INSERT INTO pairing_tokens (hash, created_ms, created_by, expires_ms, device_name, device) \
-             VALUES (?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}"
+            "INSERT INTO pairing_tokens (hash, created_ms, created_by, expires_ms, device_name, device, project) \
+             VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}"
         ))?;
-        let values = params![hash, now_ms, created_by, expires_ms, new.device_name, new.device];
+        let values = params![
+            hash,
+            now_ms,
+            created_by,
+            expires_ms,
+            new.device_name,
+            new.device,
+            project
+        ];
         Ok(statement.query_row(values, token)?.info)
     }
 
@@ -49,15 +59,32 @@ impl Tx {
         Ok(statement.query_row([hash], token).optional()?)
     }
 
-    /// Tokens that were not revoked, newest first.
-    pub fn tokens(&self, paging: &Paging<u64>) -> Result<Page<PairingTokenInfo>, StoreError> {
+    /// Tokens of a scope that were not revoked, newest first.
+    pub fn tokens(&self, scope: &str, paging: &Paging<u64>) -> Result<Page<PairingTokenInfo>, StoreError> {
         let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM pairing_tokens WHERE revoked = 0 AND id < ?1 ORDER BY id DESC LIMIT ?2"
+            "SELECT {COLUMNS} FROM pairing_tokens WHERE {IN_PROJECT} AND revoked = 0 AND id < ?2 ORDER BY id DESC LIMIT ?3"
         ))?;
         let after = paging.below();
-        let rows = statement.query_map([after, paging.rows()], |row| Ok(token(row)?.info))?;
+        let rows = statement.query_map(params![scope, after, paging.rows()], |row| Ok(token(row)?.info))?;
         let rows = rows.collect::<Result<_, _>>()?;
         Ok(paging.page(rows, |token: &PairingTokenInfo| token.id)?)
+    }
+
+    /// The project of a token that was not revoked.
+    pub fn token_project(&self, id: u64) -> Result<Option<String>, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached("SELECT project FROM pairing_tokens WHERE id = ? AND revoked = 0")?
+            .query_row([id], |row| row.get(0))
+            .optional()?)
+    }
+
+    /// Moves the tokens that a device used, or that pair it again, to its project.
+    pub fn move_tokens(&self, device: &str, project: &str) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("UPDATE pairing_tokens SET project = ?1 WHERE used_by = ?2 OR device = ?2")?
+            .execute([project, device])?;
+        Ok(())
     }
 
     /// Notes the device that used a token, and its key.
@@ -111,6 +138,7 @@ fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
             expires_ms: row.get(3)?,
             device_name: row.get(4)?,
             used_by: row.get(5)?,
+            project: access::path(row.get(9)?),
         },
         device: row.get(6)?,
         revoked: row.get(7)?,

@@ -2,24 +2,30 @@
 
 use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
-use argon2::{
-    Algorithm, Argon2, Block, Params, PasswordHash, Version,
-    password_hash::{self, Output, Salt, SaltString},
-};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use homeport_api::{Session, User};
+use homeport_api::{Role, Session, User, UserKind};
 use tokio::{sync::Semaphore, task};
 
 mod failed_logins;
 pub(crate) mod http;
+mod passwords;
 mod rows;
+mod token_rows;
+mod tokens;
+mod user_rows;
+mod users;
 
-use self::failed_logins::{FailedLogins, Failures};
 pub use self::rows::Account;
+use self::{
+    failed_logins::{FailedLogins, Failures},
+    passwords::{hash, is_password, random_password},
+    tokens::Uses,
+};
 use crate::{
+    access::{Access, Actor, Credential},
     audit::FAILED_LOGIN,
     files,
-    fleet::{Fleet, FleetError},
+    fleet::{Fleet, FleetError, effects::Effect},
     limits::{attempts::Attempts, network},
     now_ms, random, sha256,
     store::{Store, StoreError, Tx},
@@ -37,23 +43,11 @@ const SESSION_LIFE: i64 = 24 * 60 * 60 * 1000;
 /// Passwords that are checked at the same time: each check takes 19 MiB and a core for some 50 ms.
 const CHECKS: usize = 2;
 
-/// Memory that is reserved for a check, in bytes. glibc takes pieces larger than 32 MiB from the system and gives them back at once;
-/// smaller pieces stay with the thread that used them. Only the part that Argon2 uses becomes real memory.
-const CHECK_MEMORY: usize = 33 << 20;
-
 /// Past logins that the server reads when it starts, so that addresses where somebody logged in stay known.
 pub(crate) const LOGINS: u32 = 4096;
 
 const FIRST_ADMIN: &str = "admin";
 pub(crate) const FIRST_ADMIN_PASSWORD: &str = "first-admin-password";
-
-/// Somebody who is logged in.
-#[derive(Debug, Clone)]
-pub struct Credential {
-    /// User name.
-    pub user: String,
-    session: [u8; 32],
-}
 
 /// Why a login is refused.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +70,7 @@ pub(crate) struct Accounts {
     decoy: String,
     attempts: Attempts,
     failed: FailedLogins,
+    uses: Uses,
 }
 
 /// Makes the first user of a new server. Only a file that the administrator can read holds the password.
@@ -94,15 +89,18 @@ pub async fn create_first_admin(store: &Store, data_dir: &Path) -> Result<(), Fl
     let hash = hash(&password)?;
     store
         .write(move |tx| {
-            tx.insert_user(now_ms(), FIRST_ADMIN, &hash)?;
-            tx.audit(now_ms(), "system", "user.create", FIRST_ADMIN, "first start")
+            let now_ms = now_ms();
+            let id = tx.insert_user(now_ms, FIRST_ADMIN, &hash, UserKind::Person, "")?;
+            tx.set_grant(id, Role::Administrator, Some(""), None)?;
+            tx.audit(now_ms, "", "system", "user.create", FIRST_ADMIN, "first start")
         })
         .await?;
     tracing::info!(user = FIRST_ADMIN, password_file = %path.display(), "made the first user");
     Ok(())
 }
 
-/// Gives a user a new random password, ends the user's logins, and returns the password.
+/// Gives a user a new random password, ends the user's logins, lets the user in again, and returns the password. If nobody may do
+/// everything any more, the user may from now on: whoever can write the database may appoint somebody.
 pub async fn reset_password(store: &Store, user: String) -> Result<String, FleetError> {
     let password = random_password();
     let hash = hash(&password)?;
@@ -114,8 +112,17 @@ pub async fn reset_password(store: &Store, user: String) -> Result<String, Fleet
                     id: user,
                 });
             };
+            if account.kind == UserKind::Service {
+                return Err(FleetError::Invalid(format!(
+                    "`{user}` is a service and has no password"
+                )));
+            }
             tx.set_password(account.id, &hash, None)?;
-            Ok(tx.audit(now_ms(), "system", "user.reset-password", &user, "")?)
+            tx.set_disabled(account.id, false)?;
+            if !tx.has_administrator()? {
+                tx.set_grant(account.id, Role::Administrator, Some(""), None)?;
+            }
+            Ok(tx.audit(now_ms(), "", "system", "user.reset-password", &user, "")?)
         })
         .await?;
     Ok(password)
@@ -147,62 +154,78 @@ impl Fleet {
         let hash = sha256(token.as_bytes());
         let now_ms = now_ms();
         let expires_ms = now_ms + SESSION_LIFE;
-        let actor = user.clone();
-        self.0
+        let user = self
+            .0
             .store
             .write(move |tx| {
                 still_has_password(tx, &account)?;
                 tx.insert_session(&hash, account.id, now_ms, expires_ms)?;
-                tx.audit(now_ms, &actor, "session.create", &actor, &address.to_string())?;
-                Ok::<_, LoginError>(())
+                let name = &account.name;
+                tx.audit(
+                    now_ms,
+                    &account.project,
+                    name,
+                    "session.create",
+                    name,
+                    &address.to_string(),
+                )?;
+                let actor = Actor {
+                    user: account.name,
+                    id: account.id,
+                    credential: Credential::Session(hash),
+                };
+                let access = tx.find_access(&actor)?.ok_or(LoginError::Wrong)?;
+                Ok::<_, LoginError>(shown(&access))
             })
             .await?;
         Ok(Session {
             token,
-            user: User { name: user },
+            user,
             expires_ms,
         })
     }
 
-    /// The user who is logged in with this token.
-    pub async fn authenticate(&self, token: &str) -> Result<Option<Credential>, FleetError> {
-        let session = sha256(token.as_bytes());
-        let user = self
-            .0
-            .store
-            .read_login(move |tx| tx.session_user(&session, now_ms()))
-            .await?;
-        Ok(user.map(|user| Credential { user, session }))
+    /// The user whose session's token, or access token, this is, and what the user may do at this moment.
+    pub async fn authenticate(&self, token: &str) -> Result<Option<(Actor, Access)>, FleetError> {
+        let hash = sha256(token.as_bytes());
+        let found = self.0.store.read_login(move |tx| {
+            let Some(actor) = tx.find_actor(&hash, now_ms())? else {
+                return Ok::<_, StoreError>(None);
+            };
+            Ok(tx.find_access(&actor)?.map(|access| (actor, access)))
+        });
+        let found = found.await?;
+        if let Some((actor, _)) = &found {
+            self.note_use(actor);
+        }
+        Ok(found)
     }
 
-    /// Whether a login is still valid.
-    pub async fn is_logged_in(&self, credential: &Credential) -> Result<bool, FleetError> {
-        let session = credential.session;
-        let user = self
-            .0
-            .store
-            .read_login(move |tx| tx.session_user(&session, now_ms()))
-            .await?;
-        Ok(user.is_some())
+    /// The user who is logged in.
+    pub async fn who(&self, actor: &Actor) -> Result<User, FleetError> {
+        let access = self.access(actor).await?.ok_or(FleetError::NotLoggedIn)?;
+        Ok(shown(&access))
     }
 
     /// Ends a login.
-    pub async fn log_out(&self, credential: Credential) -> Result<(), FleetError> {
-        self.0
-            .store
-            .write(move |tx| {
-                tx.delete_session(&credential.session)?;
-                let user = &credential.user;
-                Ok(tx.audit(now_ms(), user, "session.delete", user, "")?)
-            })
-            .await
+    pub async fn log_out(&self, actor: &Actor) -> Result<(), FleetError> {
+        let session = session(actor)?;
+        self.act(actor, move |tx, access, effects| {
+            let user = &access.user;
+            tx.delete_session(&session)?;
+            effects.push(Effect::Rights);
+            let project = tx.user_project(access.id)?;
+            tx.audit(now_ms(), &project, user, "session.delete", user, "")?;
+            Ok(())
+        })
+        .await
     }
 
     /// Changes a person's password, and ends that person's other logins.
     pub async fn change_password(
         &self,
         address: IpAddr,
-        credential: Credential,
+        actor: &Actor,
         current: String,
         new: String,
     ) -> Result<(), LoginError> {
@@ -214,19 +237,18 @@ impl Fleet {
             ))
             .into());
         }
-        let account = self.check_password(address, &credential.user, current).await?;
+        let session = session(actor)?;
+        let account = self.check_password(address, &actor.user, current).await?;
         let hash = self.0.accounts.run(move || hash(&new)).await??;
-        self.0
-            .store
-            .write(move |tx| {
-                still_has_password(tx, &account)?;
-                tx.set_password(account.id, &hash, Some(&credential.session))?;
-                let user = &credential.user;
-                tx.audit(now_ms(), user, "user.change-password", user, "")?;
-                Ok::<_, LoginError>(())
-            })
-            .await?;
-        Ok(())
+        self.change(move |tx, effects| {
+            still_has_password(tx, &account)?;
+            tx.set_password(account.id, &hash, Some(&session))?;
+            effects.push(Effect::Rights);
+            let user = &account.name;
+            tx.audit(now_ms(), &account.project, user, "user.change-password", user, "")?;
+            Ok::<_, LoginError>(())
+        })
+        .await
     }
 
     /// The account, if this is its password and the limits allow the attempt.
@@ -251,7 +273,8 @@ impl Fleet {
             .store
             .read_login(move |tx| tx.user(&name))
             .await
-            .map_err(FleetError::from)?;
+            .map_err(FleetError::from)?
+            .filter(Account::may_log_in);
         if let Some(account) = accounts.verify(account, password).await? {
             attempt.succeeded();
             return Ok(account);
@@ -284,6 +307,7 @@ impl Fleet {
             failures.iter().try_for_each(|failures| {
                 tx.audit(
                     now_ms(),
+                    "",
                     "stranger",
                     FAILED_LOGIN,
                     &failures.user,
@@ -313,6 +337,7 @@ impl Accounts {
             decoy: hash(&random_password()).unwrap_or_default(),
             attempts,
             failed: FailedLogins::default(),
+            uses: Uses::default(),
         }
     }
 
@@ -347,95 +372,38 @@ impl Accounts {
     }
 }
 
+/// The rights of somebody who is logged in, for that person.
+fn shown(access: &Access) -> User {
+    User {
+        name: access.user.clone(),
+        grants: access.grants(),
+        permissions: access.permissions().into_iter().collect(),
+    }
+}
+
+/// The session that an actor showed. An access token is none: it can neither log out nor change the password.
+fn session(actor: &Actor) -> Result<[u8; 32], FleetError> {
+    match actor.credential {
+        Credential::Session(session) => Ok(session),
+        Credential::Token(_) => Err(FleetError::Conflict {
+            kind: "no-session",
+            detail: "an access token is no login: log in with a password to do this".into(),
+        }),
+    }
+}
+
 /// The password may have changed since the check: it must not open a session that the change would have ended.
 fn still_has_password(tx: &Tx, checked: &Account) -> Result<(), LoginError> {
-    let now = tx.user(&checked.name)?;
+    let now = tx.user(&checked.name)?.filter(Account::may_log_in);
     if now.is_some_and(|account| account.password == checked.password) {
         return Ok(());
     }
     Err(LoginError::Wrong)
 }
 
-/// A PHC string.
-fn hash(password: &str) -> Result<String, FleetError> {
-    let hash = || {
-        let salt = SaltString::encode_b64(&random::<{ Salt::RECOMMENDED_LENGTH }>())?;
-        // Argon2id with the parameters that OWASP recommends, the crate's default.
-        let (algorithm, version, params) = (Algorithm::default(), Version::default(), Params::default());
-        let output = derive(password, salt.as_salt(), algorithm, version, params.clone())?;
-        let hash = PasswordHash {
-            algorithm: algorithm.ident(),
-            version: Some(version.into()),
-            params: (&params).try_into()?,
-            salt: Some(salt.as_salt()),
-            hash: Some(output),
-        };
-        Ok(hash.to_string())
-    };
-    hash().map_err(|error: password_hash::Error| {
-        FleetError::Invalid(format!("cannot hash the password: {error}"))
-    })
-}
-
-fn is_password(password: &str, hash: &str) -> Result<bool, password_hash::Error> {
-    let hash = PasswordHash::new(hash)?;
-    let (Some(salt), Some(expected)) = (hash.salt, hash.hash) else {
-        return Ok(false);
-    };
-    let algorithm = Algorithm::try_from(hash.algorithm)?;
-    let version = hash.version.map_or(Ok(Version::default()), Version::try_from)?;
-    let params = Params::try_from(&hash)?;
-    // The comparison of `Output` takes constant time.
-    Ok(derive(password, salt, algorithm, version, params)? == expected)
-}
-
-fn derive(
-    password: &str,
-    salt: Salt<'_>,
-    algorithm: Algorithm,
-    version: Version,
-    params: Params,
-) -> Result<Output, password_hash::Error> {
-    let mut buffer = [0; Salt::MAX_LENGTH];
-    let salt = salt.decode_b64(&mut buffer)?;
-    let length = params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
-    let blocks = params.block_count();
-    let mut memory = Vec::with_capacity(blocks.max(CHECK_MEMORY / Block::SIZE));
-    memory.resize(blocks, Block::default());
-    let argon2 = Argon2::new(algorithm, version, params);
-    Output::init_with(length, |output| {
-        Ok(argon2.hash_password_into_with_memory(password.as_bytes(), salt, output, &mut memory)?)
-    })
-}
-
-fn random_password() -> String {
-    URL_SAFE_NO_PAD.encode(random::<18>())
-}
-
 #[cfg(test)]
 mod tests {
-    use argon2::{PasswordHasher as _, PasswordVerifier as _};
-
     use super::*;
-
-    #[test]
-    fn hashes_are_what_others_make() {
-        let ours = hash("correct horse").unwrap();
-        let parsed = PasswordHash::new(&ours).unwrap();
-        assert!(
-            Argon2::default()
-                .verify_password(b"correct horse", &parsed)
-                .is_ok()
-        );
-        let salt = SaltString::encode_b64(b"0123456789abcdef").unwrap();
-        let theirs = Argon2::default()
-            .hash_password(b"correct horse", &salt)
-            .unwrap()
-            .to_string();
-        assert!(is_password("correct horse", &theirs).unwrap());
-        assert!(!is_password("correct house", &theirs).unwrap());
-        assert!(is_password("x", "no hash").is_err());
-    }
 
     #[tokio::test]
     async fn a_password_that_was_changed_since_it_was_checked_opens_nothing() {

@@ -1,7 +1,9 @@
 //! People and their logins.
 
+use homeport_api::UserKind;
 use rusqlite::{OptionalExtension as _, params};
 
+use super::user_rows::{kind, kind_name};
 use crate::store::{StoreError, Tx};
 
 /// A person's account, for the check of a password.
@@ -11,12 +13,27 @@ pub struct Account {
     pub id: i64,
     /// User name.
     pub name: String,
-    /// PHC string.
+    /// PHC string; empty for a service.
     pub password: String,
+    /// Person or service.
+    pub kind: UserKind,
+    /// Whether the user is shut out.
+    pub disabled: bool,
+    /// Path of the project whose administrators manage the user.
+    pub project: String,
 }
 
 /// Logins of one person at a time.
 const SESSIONS_OF_USER: u32 = 100;
+
+// === impl Account ===
+
+impl Account {
+    /// Whether a password opens it.
+    pub(super) fn may_log_in(&self) -> bool {
+        self.kind == UserKind::Person && !self.disabled
+    }
+}
 
 // === impl Tx ===
 
@@ -28,24 +45,36 @@ impl Tx {
             .query_row("SELECT NOT EXISTS (SELECT 1 FROM users)", [], |row| row.get(0))?)
     }
 
-    /// Adds a person.
-    pub fn insert_user(&self, now_ms: i64, name: &str, password: &str) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached("INSERT INTO users (name, password, created_ms) VALUES (?, ?, ?)")?
-            .execute(params![name, password, now_ms])?;
-        Ok(())
+    /// Adds a user, and returns its row.
+    pub fn insert_user(
+        &self,
+        now_ms: i64,
+        name: &str,
+        password: &str,
+        kind: UserKind,
+        project: &str,
+    ) -> Result<i64, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached(
+                "INSERT INTO users (name, password, created_ms, kind, project) VALUES (?, ?, ?, ?, ?) RETURNING id",
+            )?
+            .query_row(params![name, password, now_ms, kind_name(kind), project], |row| row.get(0))?)
     }
 
-    /// The person of that name.
+    /// The user of that name.
     pub fn user(&self, name: &str) -> Result<Option<Account>, StoreError> {
         let mut statement = self
             .0
-            .prepare_cached("SELECT id, name, password FROM users WHERE name = ?")?;
+            .prepare_cached("SELECT id, name, password, kind, disabled, project FROM users WHERE name = ?")?;
         let account = statement.query_row([name], |row| {
             Ok(Account {
                 id: row.get(0)?,
                 name: row.get(1)?,
                 password: row.get(2)?,
+                kind: kind(&row.get::<_, String>(3)?),
+                disabled: row.get(4)?,
+                project: row.get(5)?,
             })
         });
         Ok(account.optional()?)
@@ -81,6 +110,9 @@ impl Tx {
         expires_ms: i64,
     ) -> Result<(), StoreError> {
         self.0
+            .prepare_cached("UPDATE users SET last_login_ms = ? WHERE id = ?")?
+            .execute(params![now_ms, user])?;
+        self.0
             .prepare_cached("DELETE FROM sessions WHERE expires_ms <= ?")?
             .execute([now_ms])?;
         self.0
@@ -93,16 +125,6 @@ impl Tx {
             )?
             .execute(params![user, hash, SESSIONS_OF_USER - 1])?;
         Ok(())
-    }
-
-    /// Name of the user who is logged in with the token of this hash.
-    pub fn session_user(&self, hash: &[u8; 32], now_ms: i64) -> Result<Option<String>, StoreError> {
-        let mut statement = self.0.prepare_cached(
-            "SELECT users.name FROM sessions JOIN users ON users.id = sessions.user WHERE hash = ? AND expires_ms > ?",
-        )?;
-        Ok(statement
-            .query_row(params![hash, now_ms], |row| row.get(0))
-            .optional()?)
     }
 
     /// Ends every login.
@@ -131,19 +153,23 @@ mod tests {
         let store = Store::open(directory.path()).unwrap();
         let live = store
             .write(|tx| {
-                tx.insert_user(0, "a", "")?;
-                tx.insert_user(0, "b", "")?;
+                tx.insert_user(0, "a", "", UserKind::Person, "")?;
+                tx.insert_user(0, "b", "", UserKind::Person, "")?;
                 tx.insert_session(&[255; 32], 2, 0, 1)?;
                 for login in 0..=u8::try_from(SESSIONS_OF_USER).unwrap() {
                     tx.insert_session(&[login; 32], 1, 0, i64::from(login) + 10)?;
                 }
                 [0, 1, 100, 255]
                     .iter()
-                    .map(|login| tx.session_user(&[*login; 32], 0))
+                    .map(|login| tx.find_actor(&[*login; 32], 0))
                     .collect::<Result<Vec<_>, _>>()
             })
             .await
             .unwrap();
+        let live: Vec<_> = live
+            .into_iter()
+            .map(|actor| actor.map(|actor| actor.user))
+            .collect();
         let of = |name: &str| Some(name.to_owned());
         assert_eq!(live, [None, of("a"), of("a"), of("b")]);
     }

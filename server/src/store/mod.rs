@@ -269,13 +269,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         let failing = store.write(|tx| {
-            tx.create_group("a")?;
+            tx.create_group("a", "")?;
             Err::<(), _>(StoreError::Overloaded)
         });
-        let working = store.write(|tx| tx.create_group("b"));
+        let working = store.write(|tx| tx.create_group("b", ""));
         let (failed, worked) = tokio::join!(failing, working);
         assert!(failed.is_err() && worked.unwrap());
-        let groups = store.read(|tx| tx.groups(&Paging::first(10))).await.unwrap();
+        let groups = store
+            .read(|tx| tx.groups(crate::access::EVERYTHING, &Paging::first(10)))
+            .await
+            .unwrap();
         assert_eq!(groups.items.len(), 1);
         assert_eq!(groups.items[0].name, "b");
     }
@@ -284,6 +287,6 @@ mod tests {
     async fn readers_cannot_write() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        assert!(store.read(|tx| tx.create_group("a")).await.is_err());
+        assert!(store.read(|tx| tx.create_group("a", "")).await.is_err());
     }
 }

@@ -6,10 +6,11 @@ use rusqlite::Connection;
 
 use super::StoreError;
 
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
 ];
 
 /// Brings the database up to date, all of it or nothing.
@@ -36,11 +37,15 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::access;
 
     /// For each table: who makes it grow, and its limit. A table that a device can grow has a limit that the transaction keeps, or an age.
     /// The tests `tables` of the API flood each of them.
-    const TABLES: [(&str, &str, &str); 16] = [
-        ("users", "operators", "operators"),
+    const TABLES: [(&str, &str, &str); 20] = [
+        ("users", "administrators", "administrators"),
+        ("grants", "administrators", "100 of one user"),
+        ("access_tokens", "users", "100 of one user; 366 days"),
+        ("projects", "administrators", "administrators"),
         ("sessions", "people who log in", "100 of one person; 24 hours"),
         ("devices", "pairing tokens", "operators"),
         ("pairing_tokens", "operators", "30 days after they expire"),
@@ -52,6 +57,7 @@ mod tests {
         ("groups", "operators", "operators"),
         ("group_devices", "operators", "operators"),
         ("bundles", "operators", "operators"),
+        ("bundle_projects", "operators", "projects"),
         ("deployments", "operators", "operators"),
         (
             "updates",
@@ -193,6 +199,10 @@ mod tests {
             include_str!("../telemetry/rows.rs"),
             include_str!("../deployments/update_rows.rs"),
             include_str!("../people/rows.rs"),
+            include_str!("../people/user_rows.rs"),
+            include_str!("../people/token_rows.rs"),
+            include_str!("../projects/rows.rs"),
+            include_str!("../access/rows.rs"),
         ];
         let (mut slow, mut needed) = (Vec::new(), HashSet::new());
         let mut count = 0;
@@ -244,7 +254,21 @@ mod tests {
             .split("prepare_cached(")
             .skip(1)
             .filter_map(literal)
-            .map(|query| query.replace("{COLUMNS}", &columns))
+            .map(|query| {
+                let conditions = [
+                    ("{COLUMNS}", columns.as_str()),
+                    ("{IN_PROJECT}", access::IN_PROJECT),
+                    ("{DEVICE_SEEN}", access::DEVICE_SEEN),
+                    ("{GROUP_SEEN}", access::GROUP_SEEN),
+                    ("{DEPLOYMENT_SEEN}", access::DEPLOYMENT_SEEN),
+                    ("{BUNDLE_SEEN}", access::BUNDLE_SEEN),
+                ];
+                let query = conditions
+                    .iter()
+                    .fold(query, |query, (name, text)| query.replace(name, text));
+                assert!(!query.contains('{'), "{query}");
+                query
+            })
             .collect()
     }
 

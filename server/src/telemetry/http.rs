@@ -9,7 +9,11 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Range;
-use crate::{fleet::Fleet, http::Refusal, now_ms};
+use crate::{
+    fleet::Fleet,
+    http::{Refusal, guard::Caller},
+    now_ms,
+};
 
 /// Range of telemetry if the request sets none, in milliseconds.
 const DEFAULT_SPAN: i64 = 60 * 60 * 1000;
@@ -40,6 +44,7 @@ pub(crate) struct Window {
 )]
 pub(crate) async fn telemetry(
     State(fleet): State<Fleet>,
+    Caller(actor): Caller,
     Path(id): Path<String>,
     Query(window): Query<Window>,
 ) -> Result<Json<Vec<Series>>, Refusal> {
@@ -54,5 +59,5 @@ pub(crate) async fn telemetry(
         to_ms,
         points,
     };
-    Ok(Json(fleet.series(id, range).await?))
+    Ok(Json(fleet.series(&actor, id, range).await?))
 }

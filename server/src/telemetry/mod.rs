@@ -1,6 +1,6 @@
 //! Telemetry of devices.
 
-use homeport_api::{Point, Series};
+use homeport_api::{Permission, Point, Series};
 use homeport_protocol::senml::{self, Pack, Value};
 
 pub(crate) mod http;
@@ -8,6 +8,7 @@ mod rows;
 
 pub use self::rows::{MAX_VALUE, Range, Sample};
 use crate::{
+    access::Actor,
     fleet::{Fleet, FleetError},
     mqtt::HandlerError,
     text::told,
@@ -21,16 +22,12 @@ const FUTURE: i64 = 24 * 60 * 60 * 1000;
 
 impl Fleet {
     /// Telemetry of a device.
-    pub async fn series(&self, id: String, range: Range) -> Result<Vec<Series>, FleetError> {
-        self.0
-            .store
-            .read_long(move |tx| {
-                if !tx.has_device(&id)? {
-                    return Err(FleetError::no_device(&id));
-                }
-                Ok(tx.samples(&id, &range)?)
-            })
-            .await
+    pub async fn series(&self, actor: &Actor, id: String, range: Range) -> Result<Vec<Series>, FleetError> {
+        self.ask_long(actor, move |tx, access| {
+            access.device(tx, &id, Permission::TelemetryRead)?;
+            Ok(tx.samples(&id, &range)?)
+        })
+        .await
     }
 }
 

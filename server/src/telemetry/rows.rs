@@ -287,7 +287,7 @@ mod tests {
             .collect();
         store
             .write(move |tx| {
-                tx.insert_device(0, device, device, None)?;
+                tx.insert_device(0, device, device, None, "")?;
                 tx.insert_samples(0, device, &samples, 0)
             })
             .await
@@ -349,7 +349,7 @@ mod tests {
         let stored: Vec<_> = (0..10).map(|at_ms| sample("n", at_ms, f64::MAX)).collect();
         store
             .write(move |tx| {
-                tx.insert_device(0, "a", "a", None)?;
+                tx.insert_device(0, "a", "a", None, "")?;
                 tx.insert_samples(0, "a", &stored, 0)
             })
             .await
@@ -393,7 +393,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         store
-            .write(|tx| tx.insert_device(0, "a", "a", None))
+            .write(|tx| tx.insert_device(0, "a", "a", None, ""))
             .await
             .unwrap();
         assert_eq!(insert(&store, DAY, veths(0..MAX_SERIES + 3), 0).await, 3);
@@ -411,7 +411,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         store
-            .write(|tx| tx.insert_device(0, "a", "a", None))
+            .write(|tx| tx.insert_device(0, "a", "a", None, ""))
             .await
             .unwrap();
         let wwan = || std::iter::once("network.wwan0.rx".to_owned());
@@ -441,7 +441,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         store
-            .write(|tx| tx.insert_device(0, "a", "a", None))
+            .write(|tx| tx.insert_device(0, "a", "a", None, ""))
             .await
             .unwrap();
         insert(&store, 5, veths(0..2), 0).await;

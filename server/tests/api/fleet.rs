@@ -2,12 +2,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use homeport_api::{NewDeployment, NewPairingToken, Target};
+use homeport_api::{DevicePatch, NewDeployment, NewPairingToken, Target};
 use homeport_protocol::{
     Command, DeploymentState, DeviceId, FailureCode, Inventory, PairingToken, Record, Report, Sequenced,
     report::LocalInstall, senml::Pack,
 };
 use homeport_server::{
+    devices::Part,
     est::{Enrolment as _, Hints, IssueError},
     fleet::FleetError,
     mqtt::{Handler as _, HandlerError},
@@ -16,7 +17,7 @@ use homeport_server::{
 };
 use proptest::prelude::*;
 
-use crate::world::{ADMIN, Device, KEY, World, hints, signed, state_report};
+use crate::world::{Device, KEY, World, hints, signed, state_report};
 
 #[tokio::test]
 async fn a_token_pairs_one_device_however_many_ask() {
@@ -43,8 +44,14 @@ async fn a_token_pairs_one_device_however_many_ask() {
     );
 
     let taken_back = world.token(NewPairingToken::default()).await;
-    let id = world.fleet.tokens(Paging::first(1)).await.unwrap().items[0].id;
-    world.fleet.revoke_token(ADMIN.into(), id).await.unwrap();
+    let id = world
+        .fleet
+        .tokens(&world.admin, Paging::first(1))
+        .await
+        .unwrap()
+        .items[0]
+        .id;
+    world.fleet.revoke_token(&world.admin, id).await.unwrap();
     assert_eq!(
         world.enrol(&taken_back, &KEY, [41; 32]).await,
         Err(IssueError::Expired)
@@ -68,7 +75,7 @@ async fn a_device_without_a_readable_host_name_begins_with_its_serial_or_id() {
         let sign = move |_: &DeviceId| Ok(signed([certificate; 32]));
         let enrolled = world.fleet.enrol(&token.secret, &KEY, &hints, sign).await;
         let id = enrolled.unwrap().0.to_string();
-        let device = world.fleet.device(id.clone()).await.unwrap();
+        let device = world.fleet.device(&world.admin, id.clone()).await.unwrap();
         assert_eq!(device.name, name.unwrap_or(&id));
     }
 }
@@ -96,7 +103,7 @@ async fn a_device_that_lost_the_answer_asks_again_with_its_key() {
     let id = world.enrol(&other, &KEY, [7; 32]).await.unwrap();
     world
         .fleet
-        .revoke_device(ADMIN.into(), id.to_string())
+        .revoke_device(&world.admin, id.to_string())
         .await
         .unwrap();
     let again = world.enrol(&other, &KEY, [6; 32]).await;
@@ -113,7 +120,7 @@ async fn what_cannot_be_signed_costs_nothing() {
     assert!(
         world
             .fleet
-            .devices(None, Paging::first(1))
+            .devices(&world.admin, Part::default(), Paging::first(1))
             .await
             .unwrap()
             .items
@@ -142,7 +149,7 @@ async fn pairing_again_keeps_the_device_and_revokes_its_certificate() {
     let before = world.token(again()).await;
     world
         .fleet
-        .revoke_device(ADMIN.into(), id.to_string())
+        .revoke_device(&world.admin, id.to_string())
         .await
         .unwrap();
     assert_eq!(
@@ -151,7 +158,7 @@ async fn pairing_again_keeps_the_device_and_revokes_its_certificate() {
     );
     let after = world.token(again()).await;
     assert_eq!(world.enrol(&after, &KEY, [5; 32]).await.as_ref(), Ok(&id));
-    let device = world.fleet.device(id.to_string()).await.unwrap();
+    let device = world.fleet.device(&world.admin, id.to_string()).await.unwrap();
     assert!(!device.revoked && world.is_active(&[5; 32]));
 }
 
@@ -180,11 +187,15 @@ async fn a_certificate_is_asked_for_again_when_a_device_connects() {
     let peer = SocketAddr::from(([127, 0, 0, 1], 1));
     world
         .fleet
-        .revoke_device(ADMIN.into(), device.id.to_string())
+        .revoke_device(&world.admin, device.id.to_string())
         .await
         .unwrap();
     assert!(!world.fleet.connected(&device.id, &device.certificate, peer).await);
-    let shown = world.fleet.device(device.id.to_string()).await.unwrap();
+    let shown = world
+        .fleet
+        .device(&world.admin, device.id.to_string())
+        .await
+        .unwrap();
     assert!(shown.revoked && !shown.online);
 }
 
@@ -202,7 +213,7 @@ async fn a_connection_that_breaks_off_at_once_has_used_its_certificate() {
     // Committed after it.
     world
         .fleet
-        .rename_device(ADMIN.into(), device.id.to_string(), "b".into())
+        .change_device(&world.admin, device.id.to_string(), named("b"))
         .await
         .unwrap();
     assert!(!world.is_active(&device.certificate) && world.is_active(&[9; 32]));
@@ -221,7 +232,7 @@ async fn what_a_revoked_device_still_sends_is_not_taken() {
     world.fleet.report(&device.id, report(98)).await.unwrap();
     world
         .fleet
-        .revoke_device(ADMIN.into(), device.id.to_string())
+        .revoke_device(&world.admin, device.id.to_string())
         .await
         .unwrap();
     // Not refused for good: it is sent again after the device is paired again.
@@ -277,7 +288,7 @@ async fn repeats_are_stored_once() {
         points: 10,
     };
     let value = |range| async {
-        let series = world.fleet.series(device.id.to_string(), range);
+        let series = world.fleet.series(&world.admin, device.id.to_string(), range);
         series.await.unwrap()[0].points[0].value
     };
     assert!((value(range.clone()).await - 1.0).abs() < 1e-9);
@@ -316,8 +327,19 @@ async fn an_update_goes_its_way_and_its_repeats_change_nothing() {
     assert_eq!(world.states(deployment).await[1..], way);
     assert_eq!(world.states(deployment).await[0], Offered);
     assert_eq!(world.connect(&mut device).await, []);
-    assert!(world.fleet.deployment(deployment).await.unwrap().finished);
-    let shown = world.fleet.device(device.id.to_string()).await.unwrap();
+    assert!(
+        world
+            .fleet
+            .deployment(&world.admin, deployment)
+            .await
+            .unwrap()
+            .finished
+    );
+    let shown = world
+        .fleet
+        .device(&world.admin, device.id.to_string())
+        .await
+        .unwrap();
     assert_eq!(shown.update.unwrap().state, Verified);
 }
 
@@ -328,19 +350,27 @@ async fn a_list_is_read_page_by_page() {
         world.pair().await;
     }
     // All have the same name: they are told apart by their ids.
-    let all = world.fleet.devices(None, Paging::first(10)).await.unwrap();
+    let all = world
+        .fleet
+        .devices(&world.admin, Part::default(), Paging::first(10))
+        .await
+        .unwrap();
     assert!(all.next.is_none());
     let all: Vec<_> = all.items.into_iter().map(|device| device.id).collect();
     assert!(all.is_sorted() && all.len() == 5);
 
     let (mut seen, mut paging) = (Vec::new(), Paging::first(2));
     loop {
-        let page = world.fleet.devices(None, paging).await.unwrap();
+        let page = world
+            .fleet
+            .devices(&world.admin, Part::default(), paging)
+            .await
+            .unwrap();
         seen.extend(page.items.into_iter().map(|device| device.id));
         let Some(next) = page.next else { break };
         // The last device of the page goes, and the list goes on behind it.
         let gone = seen.last().unwrap().clone();
-        world.fleet.delete_device(ADMIN.into(), gone).await.unwrap();
+        world.fleet.delete_device(&world.admin, gone).await.unwrap();
         paging = Paging::behind(&next, 2).unwrap();
     }
     assert_eq!(seen, all);
@@ -351,7 +381,9 @@ async fn people_find_a_device_by_id_name_or_the_beginning_of_its_id() {
     let world = World::new().await;
     let (one, other) = (world.pair().await, world.pair().await);
     let find = async |text: &str| {
-        let found = world.fleet.find_devices(text.into(), Paging::first(10));
+        let found = world
+            .fleet
+            .find_devices(&world.admin, text.into(), Paging::first(10));
         let found = found.await.unwrap().items.into_iter();
         found.map(|device| device.id).collect::<Vec<_>>()
     };
@@ -365,7 +397,7 @@ async fn people_find_a_device_by_id_name_or_the_beginning_of_its_id() {
     // Somebody else's id for a name: the id goes first.
     world
         .fleet
-        .rename_device(ADMIN.into(), other, one.clone())
+        .change_device(&world.admin, other, named(&one))
         .await
         .unwrap();
     assert_eq!(find(&one).await, std::slice::from_ref(&one));
@@ -377,7 +409,7 @@ async fn a_deployment_to_many_is_told_in_one_piece() {
     let group = "all".to_owned();
     world
         .fleet
-        .create_group(ADMIN.into(), group.clone())
+        .create_group(&world.admin, group.clone())
         .await
         .unwrap();
     let mut devices = Vec::new();
@@ -385,19 +417,19 @@ async fn a_deployment_to_many_is_told_in_one_piece() {
         let device = world.pair().await;
         let join = world
             .fleet
-            .join_group(ADMIN.into(), group.clone(), device.id.to_string());
+            .join_group(&world.admin, group.clone(), device.id.to_string());
         join.await.unwrap();
         devices.push(device);
     }
     let revoked = devices.pop().unwrap().id.to_string();
-    world.fleet.revoke_device(ADMIN.into(), revoked).await.unwrap();
-    let mut watcher = world.fleet.watch(ADMIN).unwrap();
+    world.fleet.revoke_device(&world.admin, revoked).await.unwrap();
+    let mut watcher = world.fleet.follow(&world.admin).await.unwrap().unwrap();
     let deploy = async || {
         let new = NewDeployment {
             bundle: world.bundle.clone(),
             target: Target::Group(group.clone()),
         };
-        world.fleet.deploy(ADMIN.into(), new).await.unwrap()
+        world.fleet.deploy(&world.admin, new).await.unwrap()
     };
     let deployment = deploy().await;
     assert_eq!(deployment.states, [("offered".to_owned(), 100)].into());
@@ -413,13 +445,15 @@ async fn a_deployment_to_many_is_told_in_one_piece() {
     let offered = Some(DeploymentState::Offered);
     let page = world
         .fleet
-        .deployment_devices(deployment.id, offered, Paging::first(60));
+        .deployment_devices(&world.admin, deployment.id, offered, Paging::first(60));
     let page = page.await.unwrap();
     assert_eq!(page.items.len(), 60);
     let rest = Paging::behind(&page.next.unwrap(), 60).unwrap();
-    let rest = world.fleet.deployment_devices(deployment.id, offered, rest);
+    let rest = world
+        .fleet
+        .deployment_devices(&world.admin, deployment.id, offered, rest);
     assert_eq!(rest.await.unwrap().items.len(), 39);
-    let cancelled = world.fleet.cancel(ADMIN.into(), deployment.id).await.unwrap();
+    let cancelled = world.fleet.cancel(&world.admin, deployment.id).await.unwrap();
     assert_eq!(
         cancelled.states,
         [("cancelled".to_owned(), 99), ("failed".to_owned(), 1)].into()
@@ -430,9 +464,9 @@ async fn a_deployment_to_many_is_told_in_one_piece() {
     let one_more = world.pair().await;
     let join = world
         .fleet
-        .join_group(ADMIN.into(), group.clone(), one_more.id.to_string());
+        .join_group(&world.admin, group.clone(), one_more.id.to_string());
     join.await.unwrap();
-    let mut watcher = world.fleet.watch(ADMIN).unwrap();
+    let mut watcher = world.fleet.follow(&world.admin).await.unwrap().unwrap();
     assert_eq!(deploy().await.states["offered"], 101);
     assert!(watcher.next().await.unwrap().contains(r#""type":"deployment""#));
     assert_eq!(&*watcher.next().await.unwrap(), r#"{"type":"resync"}"#);
@@ -440,7 +474,11 @@ async fn a_deployment_to_many_is_told_in_one_piece() {
         futures_util::FutureExt::now_or_never(watcher.next()).is_none(),
         "nothing else"
     );
-    let newest = world.fleet.deployments(Paging::first(1)).await.unwrap();
+    let newest = world
+        .fleet
+        .deployments(&world.admin, Paging::first(1))
+        .await
+        .unwrap();
     assert_eq!(newest.items[0].states["offered"], 101);
     assert!(newest.next.is_some());
 }
@@ -484,7 +522,7 @@ async fn a_device_that_was_never_told_need_not_agree() {
     let world = World::new().await;
     let mut device = world.pair().await;
     let deployment = world.deploy(&device).await.unwrap().id;
-    let cancelled = world.fleet.cancel(ADMIN.into(), deployment).await.unwrap();
+    let cancelled = world.fleet.cancel(&world.admin, deployment).await.unwrap();
     assert!(cancelled.finished);
     assert_eq!(cancelled.states, [("cancelled".to_owned(), 1)].into());
     assert_eq!(world.connect(&mut device).await, []);
@@ -496,7 +534,7 @@ async fn a_device_that_may_know_is_asked_until_it_answers() {
     let mut device = world.pair().await;
     let deployment = world.deploy(&device).await.unwrap().id;
     world.connect(&mut device).await;
-    let asked = world.fleet.cancel(ADMIN.into(), deployment).await.unwrap();
+    let asked = world.fleet.cancel(&world.admin, deployment).await.unwrap();
     assert!(!asked.finished);
     assert!(matches!(
         &world.connect(&mut device).await[..],
@@ -505,14 +543,21 @@ async fn a_device_that_may_know_is_asked_until_it_answers() {
     world
         .state(&mut device, deployment, DeploymentState::Cancelled)
         .await;
-    assert!(world.fleet.deployment(deployment).await.unwrap().finished);
+    assert!(
+        world
+            .fleet
+            .deployment(&world.admin, deployment)
+            .await
+            .unwrap()
+            .finished
+    );
 
     // Too late: the next boot tries the new slot.
     let second = world.deploy(&device).await.unwrap().id;
     world.connect(&mut device).await;
     world.state(&mut device, second, DeploymentState::Installed).await;
     assert!(matches!(
-        world.fleet.cancel(ADMIN.into(), second).await,
+        world.fleet.cancel(&world.admin, second).await,
         Err(FleetError::Conflict { kind: "too-late", .. })
     ));
 }
@@ -536,7 +581,7 @@ async fn a_bundle_in_use_is_deleted_by_force_only() {
     let delete = |force| {
         world
             .fleet
-            .delete_bundle(ADMIN.into(), world.bundle.clone(), force)
+            .delete_bundle(&world.admin, world.bundle.clone(), None, force)
     };
     assert!(matches!(
         delete(false).await,
@@ -564,7 +609,9 @@ async fn local_installs_are_in_the_history_once() {
     });
     world.report(&mut device, install.clone()).await;
     world.report(&mut device, install).await;
-    let updates = world.fleet.updates(device.id.to_string(), Paging::first(10));
+    let updates = world
+        .fleet
+        .updates(&world.admin, device.id.to_string(), Paging::first(10));
     let updates = updates.await.unwrap().items;
     assert_eq!(updates.len(), 1);
     assert_eq!(updates[0].deployment, None);
@@ -581,7 +628,7 @@ async fn a_removed_device_is_gone() {
     world.deploy(&device).await.unwrap();
     world
         .fleet
-        .delete_device(ADMIN.into(), device.id.to_string())
+        .delete_device(&world.admin, device.id.to_string())
         .await
         .unwrap();
     assert!(homeport_server::mqtt::Handler::identify(&world.fleet, &device.certificate).is_none());
@@ -597,7 +644,7 @@ async fn a_removed_device_is_gone() {
     assert!(
         world
             .fleet
-            .devices(None, Paging::first(1))
+            .devices(&world.admin, Part::default(), Paging::first(1))
             .await
             .unwrap()
             .items
@@ -647,11 +694,18 @@ proptest! {
             let states = world.states(deployment).await;
             let finals = states.iter().filter(|state| state.is_final()).count();
             assert!(finals <= 1);
-            let finished = world.fleet.deployment(deployment).await.unwrap().finished;
+            let finished = world.fleet.deployment(&world.admin, deployment).await.unwrap().finished;
             assert_eq!(finished, states.last().unwrap().is_final());
             assert_eq!(finished, finals == 1);
             // A device that is done can be updated again, and only then.
             assert_eq!(world.deploy(&device).await.is_ok(), finished);
         });
+    }
+}
+
+fn named(name: &str) -> DevicePatch {
+    DevicePatch {
+        name: Some(name.to_owned()),
+        project: None,
     }
 }

@@ -36,7 +36,11 @@ async fn reports_come_at_a_rate_and_none_is_lost() {
             ..Inventory::default()
         };
         world.report(&mut device, Report::Inventory(inventory)).await;
-        let shown = world.fleet.device(device.id.to_string()).await.unwrap();
+        let shown = world
+            .fleet
+            .device(&world.admin, device.id.to_string())
+            .await
+            .unwrap();
         assert_eq!(shown.os_version, sequence.to_string());
     }
     // A repeat costs the writer as much.
@@ -118,7 +122,7 @@ async fn news_on_progress_leave_room_for_those_of_others() {
     );
     world.state(&mut device, deployment, Downloading).await;
     world.state(&mut other, others, Downloading).await;
-    let mut watcher = world.fleet.watch("a").unwrap();
+    let mut watcher = world.fleet.follow(&world.admin).await.unwrap().unwrap();
     let progress = |deployment| Progress {
         deployment,
         state: Downloading,

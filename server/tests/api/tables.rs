@@ -52,7 +52,7 @@ async fn local_installs() {
     assert_eq!((world.rows("updates"), world.rows("update_states")), (MOST, MOST));
     let shown = world
         .fleet
-        .updates(device.id.to_string(), Paging::first(1))
+        .updates(&world.admin, device.id.to_string(), Paging::first(1))
         .await
         .unwrap();
     assert_eq!(

@@ -1,6 +1,6 @@
 //! A fleet without a network.
 
-use std::net::SocketAddr;
+use std::{fs, net::SocketAddr};
 
 use bytes::Bytes;
 use homeport_api::{Deployment, DeviceUpdate, NewDeployment, NewPairingToken, Target};
@@ -9,12 +9,14 @@ use homeport_protocol::{
     report::DeploymentReport,
 };
 use homeport_server::{
+    access::Actor,
     bundles::Bundles,
     ca::{DeviceCertificate, Fingerprint},
     disk::Disk,
     est::{Enrolment as _, Hints, IssueError},
     fleet::{Addresses, Fleet, FleetError},
     mqtt::{Handler as _, Registry},
+    people,
     store::{Paging, Store},
 };
 use rusqlite::Connection;
@@ -22,14 +24,14 @@ use tempfile::TempDir;
 
 use crate::support::bundle;
 
-pub(crate) const ADMIN: &str = "admin";
-
 /// What one device may have stored.
 pub(crate) const SAMPLES_PER_DAY: u32 = 2000;
 
 pub(crate) struct World {
     pub(crate) fleet: Fleet,
     pub(crate) bundle: String,
+    /// The first administrator.
+    pub(crate) admin: Actor,
     directory: TempDir,
 }
 
@@ -44,6 +46,9 @@ impl World {
     pub(crate) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
+        people::create_first_admin(&store, directory.path())
+            .await
+            .unwrap();
         let bundles = Bundles::open(directory.path(), 1_000_000).unwrap();
         let addresses = Addresses {
             https_authority: "localhost:1".into(),
@@ -54,16 +59,19 @@ impl World {
         let fleet = Fleet::load(store, bundles, Registry::new(), addresses, disk, SAMPLES_PER_DAY)
             .await
             .unwrap();
-        let bundle = add_bundle(&fleet, "2").await;
+        let password = fs::read_to_string(directory.path().join("first-admin-password")).unwrap();
+        let admin = log_in(&fleet, "admin", password.trim()).await;
+        let bundle = add_bundle(&fleet, &admin, "2").await;
         Self {
             fleet,
             bundle,
+            admin,
             directory,
         }
     }
 
     pub(crate) async fn token(&self, new: NewPairingToken) -> PairingToken {
-        let created = self.fleet.create_token(ADMIN.into(), new).await.unwrap();
+        let created = self.fleet.create_token(&self.admin, new).await.unwrap();
         created.token.parse().unwrap()
     }
 
@@ -139,12 +147,14 @@ impl World {
             bundle: self.bundle.clone(),
             target: Target::Device(device.id.to_string()),
         };
-        self.fleet.deploy(ADMIN.into(), new).await
+        self.fleet.deploy(&self.admin, new).await
     }
 
     /// The device of a deployment to one device.
     pub(crate) async fn update(&self, deployment: u64) -> (String, DeviceUpdate) {
-        let devices = self.fleet.deployment_devices(deployment, None, Paging::first(2));
+        let devices = self
+            .fleet
+            .deployment_devices(&self.admin, deployment, None, Paging::first(2));
         let mut devices = devices.await.unwrap().items;
         assert_eq!(devices.len(), 1);
         let device = devices.remove(0);
@@ -160,7 +170,8 @@ impl World {
 
     pub(crate) async fn states(&self, deployment: u64) -> Vec<DeploymentState> {
         let (device, update) = self.update(deployment).await;
-        let found = self.fleet.update_history(device, update.id).await.unwrap();
+        let found = self.fleet.update_history(&self.admin, device, update.id);
+        let found = found.await.unwrap();
         assert_eq!(found.update, update);
         let states: Vec<_> = found.history.iter().map(|change| change.state).collect();
         assert_eq!(states.last(), Some(&update.state));
@@ -170,11 +181,19 @@ impl World {
     }
 }
 
-async fn add_bundle(fleet: &Fleet, version: &str) -> String {
+pub(crate) async fn log_in(fleet: &Fleet, user: &str, password: &str) -> Actor {
+    let here = [127, 0, 0, 1].into();
+    let session = fleet.log_in(here, user.into(), password.into()).await.unwrap();
+    let (actor, _) = fleet.authenticate(&session.token).await.unwrap().unwrap();
+    actor
+}
+
+async fn add_bundle(fleet: &Fleet, admin: &Actor, version: &str) -> String {
     let file = Bytes::from(bundle(version, 10));
     let mut upload = fleet.bundles().begin(file.len() as u64).unwrap();
     upload.write(&file).unwrap();
-    let (bundle, is_new) = fleet.add_bundle(ADMIN.into(), upload, None).await.unwrap();
+    let added = fleet.add_bundle(admin, upload, String::new(), None);
+    let (bundle, is_new) = added.await.unwrap();
     assert!(is_new);
     bundle.id
 }

@@ -4,6 +4,35 @@ export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description An access token, without its secret. */
+        AccessToken: {
+            /**
+             * Format: int64
+             * @description When it was made.
+             */
+            created_ms: number;
+            /**
+             * Format: int64
+             * @description When it ends.
+             */
+            expires_ms: number;
+            /**
+             * Format: int64
+             * @description Number.
+             */
+            id: number;
+            /**
+             * Format: int64
+             * @description When it was last used, to the minute; absent if it never was.
+             */
+            last_used_ms?: number | null;
+            /** @description The name that its maker gave it. */
+            name: string;
+            /** @description Path of the project to which it is limited. */
+            project?: string | null;
+            /** @description The most that it can do: a role that the user lacks adds nothing. */
+            role: components["schemas"]["Role"];
+        };
         /** @description One entry, newest first in listings. */
         AuditEntry: {
             /** @description The action, e.g. `deployment.create`. */
@@ -22,6 +51,8 @@ export interface components {
              * @description Number, rising.
              */
             id: number;
+            /** @description Path of the project that it concerns; absent if it concerns none, or everything. */
+            project?: string | null;
             /** @description The object of the action, e.g. a device id. */
             subject: string;
         };
@@ -51,6 +82,8 @@ export interface components {
             images: components["schemas"]["BundleImage"][];
             /** @description SHA-256 of the manifest, as RAUC computes it. */
             manifest_hash: string;
+            /** @description Path of the project that can deploy it, with all projects below; absent if every project can. */
+            project?: string | null;
             /**
              * Format: int64
              * @description Length in bytes.
@@ -73,10 +106,24 @@ export interface components {
             /** @description Slot class, e.g. `rootfs`. */
             slot_class: string;
         };
+        /** @description An access token with its secret. */
+        CreatedAccessToken: {
+            /** @description The secret, shown once: send it as `Authorization: Bearer <secret>`. */
+            secret: string;
+            /** @description The token. */
+            token: components["schemas"]["AccessToken"];
+        };
         /** @description A new token. The server shows its text only in this answer. */
         CreatedPairingToken: components["schemas"]["PairingTokenInfo"] & {
             /** @description The text for `homeport-agent pair`. */
             token: string;
+        };
+        /** @description A user with a new password. */
+        CreatedUser: {
+            /** @description The password, shown once; absent for a service. */
+            password?: string | null;
+            /** @description The user. */
+            user: components["schemas"]["UserInfo"];
         };
         /** @description A deployment, with the number of its devices in each state. */
         Deployment: {
@@ -98,6 +145,8 @@ export interface components {
              * @description Number.
              */
             id: number;
+            /** @description Path of the project of its target; absent if that is in none. */
+            project?: string | null;
             /** @description How many devices are in each state, by its name; states without devices are left out. */
             states: {
                 [key: string]: number;
@@ -129,7 +178,7 @@ export interface components {
             certificate_sha256: string;
             /** @description `compatible` of the update backend. */
             compatible: string;
-            /** @description Names of the groups it is in. */
+            /** @description Names of the groups it is in. Only those that the reader may see. */
             groups: string[];
             /** @description Host name. */
             hostname: string;
@@ -157,6 +206,8 @@ export interface components {
              * @description When it was paired.
              */
             paired_ms: number;
+            /** @description Path of its project; absent if it is in none. */
+            project?: string | null;
             /** @description Whether its certificate was revoked: it cannot connect until it is paired again. */
             revoked: boolean;
             /** @description Hardware serial number. */
@@ -174,6 +225,11 @@ export interface components {
              * @default null
              */
             name: string | null;
+            /**
+             * @description Path of the project to move it to; empty to take it out of its project. It leaves groups of other projects.
+             * @default null
+             */
+            project: string | null;
         };
         /** @description One device of a deployment. */
         DeviceProgress: components["schemas"]["DeviceUpdate"] & {
@@ -294,11 +350,27 @@ export interface components {
         } | {
             /** @description Its id. */
             id: string;
+            /** @description Path of the project; absent if it was in none. */
+            project?: string | null;
             /** @enum {string} */
             type: "bundle_removed";
         } | {
             /** @enum {string} */
             type: "resync";
+        };
+        /** @description A role for a user: on a project and all below it, on a group, or on everything if neither is set. */
+        Grant: {
+            /** @description Name of the group. */
+            group?: string | null;
+            /**
+             * Format: int64
+             * @description Number.
+             */
+            id: number;
+            /** @description Path of the project. */
+            project?: string | null;
+            /** @description The role. */
+            role: components["schemas"]["Role"];
         };
         /** @description A group of devices. */
         Group: {
@@ -307,8 +379,10 @@ export interface components {
              * @description Number of its devices. `GET /api/v1/devices?group=` lists them.
              */
             devices: number;
-            /** @description Name. */
+            /** @description Name, with the path of its project. */
             name: string;
+            /** @description Path of its project; absent if it is in none. */
+            project?: string | null;
         };
         /** @description Whether the server is up. */
         Health: {
@@ -324,6 +398,20 @@ export interface components {
             /** @description User name. */
             user: string;
         };
+        /** @description An access token to make. */
+        NewAccessToken: {
+            /**
+             * Format: int32
+             * @description Its life, 1 to 366.
+             */
+            days: number;
+            /** @description Name, 1 to 64 characters. */
+            name: string;
+            /** @description Path of the project to which it is limited. */
+            project?: string | null;
+            /** @description The most that it can do. */
+            role: components["schemas"]["Role"];
+        };
         /** @description A request for a deployment. */
         NewDeployment: {
             /** @description Id of the bundle. */
@@ -331,9 +419,18 @@ export interface components {
             /** @description Devices that get it. */
             target: components["schemas"]["Target"];
         };
+        /** @description A role to grant. It replaces the role that the user has on the same project or group. */
+        NewGrant: {
+            /** @description Name of the group. */
+            group?: string | null;
+            /** @description Path of the project. */
+            project?: string | null;
+            /** @description The role. */
+            role: components["schemas"]["Role"];
+        };
         /** @description A new group. */
         NewGroup: {
-            /** @description 1 to 64 of `a-z 0-9 -`. */
+            /** @description 1 to 64 of `a-z 0-9 -`. A group of a project has the project's path and `/` before it, e.g. `acme/pilot`. */
             name: string;
         };
         /** @description A request for a one-time pairing token. */
@@ -349,11 +446,65 @@ export interface components {
              */
             device_name: string | null;
             /**
+             * @description Path of the project for the device. Without it, the only project in which the user may pair, else none. A device that is paired again
+             *     stays in its project.
+             * @default null
+             */
+            project: string | null;
+            /**
              * Format: int64
              * @description Seconds until it expires: 1 to 2592000 (30 days). Without it, 3600.
              * @default null
              */
             ttl_seconds: number | null;
+        };
+        /** @description A new project. */
+        NewProject: {
+            /** @description Path: 1 to 4 names of 1 to 32 characters of `a-z 0-9 -`, joined by `/`. The project above it exists. */
+            path: string;
+        };
+        /** @description A new user. It can do nothing until a role is granted. */
+        NewUser: {
+            /** @description Person or service. */
+            kind: components["schemas"]["UserKind"];
+            /** @description User name, 1 to 64 of `a-z A-Z 0-9 . _ - @`. */
+            name: string;
+            /** @description Path of the project whose administrators manage the user. */
+            project?: string | null;
+        };
+        /** @description Part of a list. */
+        Page_AccessToken: {
+            /** @description The items, in the order of the list. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description When it was made.
+                 */
+                created_ms: number;
+                /**
+                 * Format: int64
+                 * @description When it ends.
+                 */
+                expires_ms: number;
+                /**
+                 * Format: int64
+                 * @description Number.
+                 */
+                id: number;
+                /**
+                 * Format: int64
+                 * @description When it was last used, to the minute; absent if it never was.
+                 */
+                last_used_ms?: number | null;
+                /** @description The name that its maker gave it. */
+                name: string;
+                /** @description Path of the project to which it is limited. */
+                project?: string | null;
+                /** @description The most that it can do: a role that the user lacks adds nothing. */
+                role: components["schemas"]["Role"];
+            }[];
+            /** @description Opaque value of `after` for the next page; absent on the last page. */
+            next?: string | null;
         };
         /** @description Part of a list. */
         Page_AuditEntry: {
@@ -375,6 +526,8 @@ export interface components {
                  * @description Number, rising.
                  */
                 id: number;
+                /** @description Path of the project that it concerns; absent if it concerns none, or everything. */
+                project?: string | null;
                 /** @description The object of the action, e.g. a device id. */
                 subject: string;
             }[];
@@ -409,6 +562,8 @@ export interface components {
                 images: components["schemas"]["BundleImage"][];
                 /** @description SHA-256 of the manifest, as RAUC computes it. */
                 manifest_hash: string;
+                /** @description Path of the project that can deploy it, with all projects below; absent if every project can. */
+                project?: string | null;
                 /**
                  * Format: int64
                  * @description Length in bytes.
@@ -442,6 +597,8 @@ export interface components {
                  * @description Number.
                  */
                 id: number;
+                /** @description Path of the project of its target; absent if that is in none. */
+                project?: string | null;
                 /** @description How many devices are in each state, by its name; states without devices are left out. */
                 states: {
                     [key: string]: number;
@@ -478,7 +635,7 @@ export interface components {
                 certificate_sha256: string;
                 /** @description `compatible` of the update backend. */
                 compatible: string;
-                /** @description Names of the groups it is in. */
+                /** @description Names of the groups it is in. Only those that the reader may see. */
                 groups: string[];
                 /** @description Host name. */
                 hostname: string;
@@ -506,6 +663,8 @@ export interface components {
                  * @description When it was paired.
                  */
                 paired_ms: number;
+                /** @description Path of its project; absent if it is in none. */
+                project?: string | null;
                 /** @description Whether its certificate was revoked: it cannot connect until it is paired again. */
                 revoked: boolean;
                 /** @description Hardware serial number. */
@@ -606,8 +765,10 @@ export interface components {
                  * @description Number of its devices. `GET /api/v1/devices?group=` lists them.
                  */
                 devices: number;
-                /** @description Name. */
+                /** @description Name, with the path of its project. */
                 name: string;
+                /** @description Path of its project; absent if it is in none. */
+                project?: string | null;
             }[];
             /** @description Opaque value of `after` for the next page; absent on the last page. */
             next?: string | null;
@@ -635,8 +796,53 @@ export interface components {
                  * @description Number.
                  */
                 id: number;
+                /** @description Path of the project for the device; absent for none. */
+                project?: string | null;
                 /** @description The device that used it. */
                 used_by?: string | null;
+            }[];
+            /** @description Opaque value of `after` for the next page; absent on the last page. */
+            next?: string | null;
+        };
+        /** @description Part of a list. */
+        Page_Project: {
+            /** @description The items, in the order of the list. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description Number of devices in it and below it.
+                 */
+                devices: number;
+                /** @description Path: names joined by `/`, e.g. `acme/plant-1`. */
+                path: string;
+            }[];
+            /** @description Opaque value of `after` for the next page; absent on the last page. */
+            next?: string | null;
+        };
+        /** @description Part of a list. */
+        Page_UserInfo: {
+            /** @description The items, in the order of the list. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description When the user was made.
+                 */
+                created_ms: number;
+                /** @description Whether the user is shut out. */
+                disabled: boolean;
+                /** @description The user's roles. Only those that the reader may see. */
+                grants: components["schemas"]["Grant"][];
+                /** @description Person or service. */
+                kind: components["schemas"]["UserKind"];
+                /**
+                 * Format: int64
+                 * @description The last login with a password; absent if there was none.
+                 */
+                last_login_ms?: number | null;
+                /** @description User name. */
+                name: string;
+                /** @description Path of the project whose administrators manage the user; absent if only administrators of everything do. */
+                project?: string | null;
             }[];
             /** @description Opaque value of `after` for the next page; absent on the last page. */
             next?: string | null;
@@ -662,6 +868,8 @@ export interface components {
              * @description Number.
              */
             id: number;
+            /** @description Path of the project for the device; absent for none. */
+            project?: string | null;
             /** @description The device that used it. */
             used_by?: string | null;
         };
@@ -672,6 +880,11 @@ export interface components {
             /** @description The new one, 12 to 256 characters. */
             new: string;
         };
+        /**
+         * @description One thing that can be done. The name is part of the API.
+         * @enum {string}
+         */
+        Permission: "DeviceRead" | "TelemetryRead" | "GroupRead" | "BundleRead" | "DeploymentRead" | "ProjectRead" | "DeviceChange" | "DeploymentCreate" | "DeploymentCancel" | "DeviceRevoke" | "DeviceDelete" | "DeviceMove" | "PairingRead" | "PairingChange" | "GroupChange" | "BundleChange" | "AuditRead" | "UserRead" | "UserChange" | "ProjectChange";
         /** @description One sample. */
         Point: {
             /**
@@ -699,6 +912,21 @@ export interface components {
             /** @description Stable name of the kind of problem, e.g. `token-expired`. */
             type: string;
         };
+        /** @description A part of the fleet that is kept apart from others, such as a customer. Each device, group and bundle is in one project, or in none. */
+        Project: {
+            /**
+             * Format: int64
+             * @description Number of devices in it and below it.
+             */
+            devices: number;
+            /** @description Path: names joined by `/`, e.g. `acme/plant-1`. */
+            path: string;
+        };
+        /**
+         * @description A set of permissions. Each role can do all that the one before it can.
+         * @enum {string}
+         */
+        Role: "viewer" | "operator" | "maintainer" | "administrator";
         /** @description Samples of one telemetry series, oldest first. */
         Series: {
             /** @description Name, e.g. `cpu.busy`. */
@@ -753,10 +981,50 @@ export interface components {
          * @enum {string}
          */
         UpdateOrigin: "deployment" | "local";
-        /** @description A person. */
+        /** @description The user who is logged in. */
         User: {
+            /** @description The user's roles, or what an access token leaves of them. */
+            grants: components["schemas"]["Grant"][];
             /** @description User name. */
             name: string;
+            /** @description All that the user may do anywhere: what is not in it is refused everywhere. */
+            permissions: components["schemas"]["Permission"][];
+        };
+        /** @description A user, as administrators see it. */
+        UserInfo: {
+            /**
+             * Format: int64
+             * @description When the user was made.
+             */
+            created_ms: number;
+            /** @description Whether the user is shut out. */
+            disabled: boolean;
+            /** @description The user's roles. Only those that the reader may see. */
+            grants: components["schemas"]["Grant"][];
+            /** @description Person or service. */
+            kind: components["schemas"]["UserKind"];
+            /**
+             * Format: int64
+             * @description The last login with a password; absent if there was none.
+             */
+            last_login_ms?: number | null;
+            /** @description User name. */
+            name: string;
+            /** @description Path of the project whose administrators manage the user; absent if only administrators of everything do. */
+            project?: string | null;
+        };
+        /**
+         * @description What a user is.
+         * @enum {string}
+         */
+        UserKind: "person" | "service";
+        /** @description A change to a user. */
+        UserPatch: {
+            /**
+             * @description Shuts the user out, or lets the user in again.
+             * @default null
+             */
+            disabled: boolean | null;
         };
         /** @description Reason why an update failed, rolled back or waits. */
         Why: {

@@ -1,5 +1,8 @@
 //! Logging in and out.
 
+pub(crate) mod tokens;
+pub(crate) mod users;
+
 use axum::{
     Extension, Json,
     extract::State,
@@ -12,7 +15,7 @@ use crate::{
     fleet::Fleet,
     http::{
         COOKIE, Refusal,
-        guard::{self, Operator},
+        guard::{self, Caller},
     },
     https::Peer,
     now_ms,
@@ -46,19 +49,14 @@ pub(crate) async fn log_in(
 
 /// The user who is logged in
 #[utoipa::path(get, path = "/api/v1/session", tag = "session", responses((status = 200, body = User)))]
-pub(crate) async fn who(Operator(credential): Operator) -> Json<User> {
-    Json(User {
-        name: credential.user,
-    })
+pub(crate) async fn who(State(fleet): State<Fleet>, Caller(actor): Caller) -> Result<Json<User>, Refusal> {
+    Ok(Json(fleet.who(&actor).await?))
 }
 
 /// Log out
 #[utoipa::path(delete, path = "/api/v1/session", tag = "session", responses((status = 204)))]
-pub(crate) async fn log_out(
-    State(fleet): State<Fleet>,
-    Operator(credential): Operator,
-) -> Result<Response, Refusal> {
-    fleet.log_out(credential).await?;
+pub(crate) async fn log_out(State(fleet): State<Fleet>, Caller(actor): Caller) -> Result<Response, Refusal> {
+    fleet.log_out(&actor).await?;
     let headers = [(header::SET_COOKIE, set_cookie("", 0))];
     Ok((StatusCode::NO_CONTENT, headers).into_response())
 }
@@ -71,11 +69,11 @@ pub(crate) async fn log_out(
 pub(crate) async fn change_password(
     State(fleet): State<Fleet>,
     Extension(peer): Extension<Peer>,
-    Operator(credential): Operator,
+    Caller(actor): Caller,
     Json(change): Json<PasswordChange>,
 ) -> Result<StatusCode, Refusal> {
     fleet
-        .change_password(peer.address.ip(), credential, change.current, change.new)
+        .change_password(peer.address.ip(), &actor, change.current, change.new)
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

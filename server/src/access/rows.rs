@@ -1,0 +1,285 @@
+//! Queries that decide who may see what.
+//!
+//! A query of a list has one of the conditions below, and the actor's [`scope`](super::Access::scope) as `?1`.
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::{Access, Actor, Credential, Held, Place, Scope, role};
+use crate::store::{StoreError, Tx};
+
+/// Condition: the column holds the path of one of the actor's projects, or of one below it.
+macro_rules! in_projects {
+    ($column:literal) => {
+        concat!(
+            "(json_extract(?1, '$.everything') OR EXISTS (SELECT 1 FROM json_each(?1, '$.projects') WHERE ",
+            $column,
+            " = value OR substr(",
+            $column,
+            ", 1, length(value) + 1) = value || '/')"
+        )
+    };
+}
+
+/// The scope that holds everything.
+pub(crate) const EVERYTHING: &str = r#"{"everything":true}"#;
+
+/// Condition on a row of a table with the column `project`. A role on a group does not count.
+pub(crate) const IN_PROJECT: &str = concat!(in_projects!("project"), ")");
+
+/// Condition on a row of `devices`.
+pub(crate) const DEVICE_SEEN: &str = concat!(
+    in_projects!("devices.project"),
+    " OR EXISTS (SELECT 1 FROM json_each(?1, '$.groups') JOIN group_devices ON group_devices.name = value \
+     WHERE group_devices.device = devices.id))"
+);
+
+/// Condition on a row of `groups`.
+pub(crate) const GROUP_SEEN: &str = concat!(
+    in_projects!("groups.project"),
+    " OR EXISTS (SELECT 1 FROM json_each(?1, '$.groups') WHERE groups.name = value))"
+);
+
+/// Condition on a row of `deployments`.
+pub(crate) const DEPLOYMENT_SEEN: &str = concat!(
+    in_projects!("deployments.project"),
+    " OR EXISTS (SELECT 1 FROM json_each(?1, '$.groups') WHERE deployments.target_group = value OR EXISTS \
+     (SELECT 1 FROM group_devices WHERE group_devices.name = value AND group_devices.device = deployments.target_device)))"
+);
+
+/// Condition on a row with the column `project` of `bundle_projects`. A bundle is seen in its project, above it, and below it, because it
+/// can be deployed there.
+pub(crate) const BUNDLE_SEEN: &str = concat!(
+    in_projects!("project"),
+    " OR project = '' OR EXISTS (SELECT 1 FROM json_each(?1, '$.projects') WHERE substr(value, 1, length(project) + 1) = project || '/') \
+     OR EXISTS (SELECT 1 FROM json_each(?1, '$.homes') WHERE value = project OR substr(value, 1, length(project) + 1) = project || '/'))"
+);
+
+// === impl Tx ===
+
+impl Tx {
+    /// What the actor may do; `None` if the credential is not valid any more.
+    pub(crate) fn find_access(&self, actor: &Actor) -> Result<Option<Access>, StoreError> {
+        let now_ms = crate::now_ms();
+        let found: Option<(String, i64, String, String)> = match actor.credential {
+            Credential::Session(hash) => self
+                .0
+                .prepare_cached(
+                    "SELECT users.name, users.id, 'administrator', '' FROM sessions JOIN users ON users.id = sessions.user \
+                     WHERE hash = ? AND expires_ms > ? AND disabled = 0",
+                )?
+                .query_row(params![hash, now_ms], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                })
+                .optional()?,
+            Credential::Token(id) => self
+                .0
+                .prepare_cached(
+                    "SELECT users.name, users.id, role, access_tokens.project FROM access_tokens \
+                     JOIN users ON users.id = access_tokens.user WHERE access_tokens.id = ? AND expires_ms > ? AND disabled = 0",
+                )?
+                .query_row(params![id, now_ms], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                })
+                .optional()?,
+        };
+        let Some((user, id, limit, project)) = found else {
+            return Ok(None);
+        };
+        let grants = self.held(id)?;
+        Ok(Some(Access::new(user, id, grants, role(&limit)?, &project)))
+    }
+
+    /// The roles of a user.
+    pub(crate) fn held(&self, user: i64) -> Result<Vec<Held>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT id, role, grants.project, group_name, groups.project FROM grants LEFT JOIN groups ON groups.name = group_name \
+             WHERE user = ? ORDER BY id",
+        )?;
+        let mut rows = statement.query([user])?;
+        let mut grants = Vec::new();
+        while let Some(row) = rows.next()? {
+            let name: String = row.get(1)?;
+            let scope = match row.get::<_, Option<String>>(2)? {
+                Some(project) => Scope::Project(project),
+                None => Scope::Group {
+                    name: row.get(3)?,
+                    project: row.get(4)?,
+                },
+            };
+            grants.push(Held {
+                id: row.get(0)?,
+                role: role(&name)?,
+                scope,
+            });
+        }
+        Ok(grants)
+    }
+
+    /// The user who shows the secret with this hash.
+    pub(crate) fn find_actor(&self, hash: &[u8; 32], now_ms: i64) -> Result<Option<Actor>, StoreError> {
+        let session = self
+            .0
+            .prepare_cached(
+                "SELECT users.name, users.id FROM sessions JOIN users ON users.id = sessions.user \
+                 WHERE hash = ? AND expires_ms > ? AND disabled = 0",
+            )?
+            .query_row(params![hash, now_ms], |row| {
+                Ok(Actor {
+                    user: row.get(0)?,
+                    id: row.get(1)?,
+                    credential: Credential::Session(*hash),
+                })
+            })
+            .optional()?;
+        if session.is_some() {
+            return Ok(session);
+        }
+        let token = self
+            .0
+            .prepare_cached(
+                "SELECT users.name, users.id, access_tokens.id FROM access_tokens JOIN users ON users.id = access_tokens.user \
+                 WHERE hash = ? AND expires_ms > ? AND disabled = 0",
+            )?
+            .query_row(params![hash, now_ms], |row| {
+                Ok(Actor {
+                    user: row.get(0)?,
+                    id: row.get(1)?,
+                    credential: Credential::Token(row.get(2)?),
+                })
+            })
+            .optional()?;
+        Ok(token)
+    }
+
+    /// Where a device is.
+    pub(crate) fn device_place(&self, id: &str) -> Result<Option<Place>, StoreError> {
+        let project = self
+            .0
+            .prepare_cached("SELECT project FROM devices WHERE id = ?")?
+            .query_row([id], |row| row.get(0))
+            .optional()?;
+        let Some(project) = project else {
+            return Ok(None);
+        };
+        Ok(Some(Place {
+            project,
+            groups: self.groups_of(id)?,
+        }))
+    }
+
+    /// Where a group is.
+    pub(crate) fn group_place(&self, name: &str) -> Result<Option<Place>, StoreError> {
+        let project: Option<String> = self
+            .0
+            .prepare_cached("SELECT project FROM groups WHERE name = ?")?
+            .query_row([name], |row| row.get(0))
+            .optional()?;
+        Ok(project.map(|project| Place {
+            project,
+            groups: vec![name.to_owned()],
+        }))
+    }
+
+    /// Where a deployment is: where its target is.
+    pub(crate) fn deployment_place(&self, id: u64) -> Result<Option<Place>, StoreError> {
+        let Ok(id) = i64::try_from(id) else {
+            return Ok(None);
+        };
+        let found: Option<(String, Option<String>, Option<String>)> = self
+            .0
+            .prepare_cached("SELECT project, target_device, target_group FROM deployments WHERE id = ?")?
+            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        let Some((project, device, group)) = found else {
+            return Ok(None);
+        };
+        let mut groups: Vec<String> = group.into_iter().collect();
+        if let Some(device) = device {
+            groups.extend(self.groups_of(&device)?);
+        }
+        Ok(Some(Place { project, groups }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use homeport_api::{Permission, Role};
+
+    use super::*;
+    use crate::store::Store;
+
+    /// What SQL says is what the rules say, for every kind of right and place.
+    #[tokio::test]
+    async fn queries_and_rules_agree() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let checked = store
+            .write(|tx| {
+                let projects = ["", "acme", "acme/plant", "acme2", "beta"];
+                for project in projects {
+                    tx.insert_project(project, 0)?;
+                    let id = format!("d{}", project.replace('/', "-"));
+                    tx.insert_device(0, &id, &id, None, project)?;
+                    let group = if project.is_empty() {
+                        "g".to_owned()
+                    } else {
+                        format!("{project}/g")
+                    };
+                    tx.create_group(&group, project)?;
+                    tx.join_group(&group, &id)?;
+                }
+                tx.join_group("g", "dacme")?;
+                let scopes = projects
+                    .map(|path| Scope::Project(path.to_owned()))
+                    .into_iter()
+                    .chain(
+                        [("g", ""), ("acme/g", "acme")].map(|(name, project)| Scope::Group {
+                            name: name.to_owned(),
+                            project: project.to_owned(),
+                        }),
+                    );
+                let mut checked = 0;
+                for scope in scopes {
+                    let held = Held {
+                        id: 1,
+                        role: Role::Viewer,
+                        scope,
+                    };
+                    let access = Access::new("a".to_owned(), 1, vec![held], Role::Administrator, "");
+                    let seen = |query: &str| -> Result<Vec<String>, StoreError> {
+                        let mut statement = tx.0.prepare(query)?;
+                        let rows =
+                            statement.query_map([access.scope(Permission::DeviceRead)], |row| row.get(0))?;
+                        Ok(rows.collect::<Result<_, _>>()?)
+                    };
+                    let devices = seen(&format!("SELECT id FROM devices WHERE {DEVICE_SEEN}"))?;
+                    let groups = seen(&format!("SELECT name FROM groups WHERE {GROUP_SEEN}"))?;
+                    for project in projects {
+                        let id = format!("d{}", project.replace('/', "-"));
+                        let place = tx.device_place(&id)?.unwrap();
+                        assert_eq!(
+                            devices.contains(&id),
+                            access.allows(Permission::DeviceRead, &place),
+                            "{access:?} {id}"
+                        );
+                        let group = if project.is_empty() {
+                            "g".to_owned()
+                        } else {
+                            format!("{project}/g")
+                        };
+                        let place = tx.group_place(&group)?.unwrap();
+                        assert_eq!(
+                            groups.contains(&group),
+                            access.allows(Permission::GroupRead, &place),
+                            "{access:?} {group}"
+                        );
+                        checked += 2;
+                    }
+                }
+                Ok::<_, StoreError>(checked)
+            })
+            .await
+            .unwrap();
+        assert_eq!(checked, 70);
+    }
+}
