@@ -119,7 +119,7 @@ async fn pair(directory: &Path) -> Vec<Device> {
         async move {
             let name = id.clone();
             let inserted = store.write(move |tx| {
-                tx.insert_device(0, name.as_str(), name.as_str(), None)?;
+                tx.insert_device(0, name.as_str(), name.as_str(), None, "")?;
                 tx.insert_certificate(0, name.as_str(), &certificate, None)
             });
             inserted.await.unwrap();

@@ -58,7 +58,8 @@ async fn config(
     }))
 }
 
-/// Any device may fetch any bundle: firmware is no secret among devices, and each decides by its keyring and `compatible`.
+/// A device may fetch the bundles that can be deployed to it, and the one that it was offered. A bundle of another project does not exist
+/// for it.
 async fn bundle(
     State(fleet): State<Fleet>,
     Extension(peer): Extension<Peer>,
@@ -74,6 +75,9 @@ async fn bundle(
         )
     };
     if !is_id(&id) {
+        return Err(gone());
+    }
+    if !fleet.may_fetch(&device, id.clone()).await? {
         return Err(gone());
     }
     let mut file = match File::open(fleet.bundles().path(&id)).await {

@@ -265,7 +265,10 @@ mod tests {
     #[test]
     fn every_operation_names_its_permission() {
         let description = serde_json::to_value(description()).unwrap();
-        let known: HashSet<_> = Permission::ALL.iter().map(|permission| permission.as_str()).collect();
+        let known: HashSet<_> = Permission::ALL
+            .iter()
+            .map(|permission| permission.as_str())
+            .collect();
         let (mut used, mut public, mut own) = (HashSet::new(), Vec::new(), Vec::new());
         for (path, item) in description["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
@@ -278,7 +281,11 @@ mod tests {
                     }
                     // Without a login: the operation says so.
                     None => {
-                        assert_eq!(operation["security"], serde_json::json!([{}]), "{route} names no permission");
+                        assert_eq!(
+                            operation["security"],
+                            serde_json::json!([{}]),
+                            "{route} names no permission"
+                        );
                         public.push(route);
                     }
                 }
@@ -288,7 +295,11 @@ mod tests {
         own.sort_unstable();
         assert_eq!(
             public,
-            ["get /api/v1/health", "get /api/v1/openapi.json", "post /api/v1/session"]
+            [
+                "get /api/v1/health",
+                "get /api/v1/openapi.json",
+                "post /api/v1/session"
+            ]
         );
         assert_eq!(
             own,

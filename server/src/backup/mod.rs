@@ -204,7 +204,7 @@ fn add_bundles(
     }
     if !missing.is_empty() {
         offline::change(database, |tx| {
-            missing.iter().try_for_each(|id| tx.delete_bundle(id).map(|_| ()))
+            missing.iter().try_for_each(|id| tx.delete_bundle(id))
         })?;
     }
     Ok((count - missing.len(), missing))

@@ -1,6 +1,7 @@
 //! The bundles that can be deployed.
 
 use homeport_api::{Bundle, Event, Page, Permission};
+use homeport_protocol::DeviceId;
 use tokio::task;
 
 mod files;
@@ -49,6 +50,16 @@ impl Fleet {
                 .ok_or_else(|| FleetError::no_bundle(&id))
         })
         .await
+    }
+
+    /// Whether a device may fetch a bundle.
+    pub(crate) async fn may_fetch(&self, device: &DeviceId, bundle: String) -> Result<bool, FleetError> {
+        let device = device.clone();
+        let read = self
+            .0
+            .store
+            .read(move |tx| tx.may_fetch(device.as_str(), &bundle));
+        Ok(read.await?)
     }
 
     /// Refuses an upload to a project where the actor may not upload, before its bytes come.

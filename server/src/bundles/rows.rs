@@ -60,6 +60,20 @@ impl Tx {
             .transpose()
     }
 
+    /// Whether a device may fetch a bundle: it can be deployed in the device's project, or the device's update needs it.
+    pub fn may_fetch(&self, device: &str, bundle: &str) -> Result<bool, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM bundle_projects JOIN devices ON devices.id = ?1 WHERE bundle = ?2 AND \
+                 (bundle_projects.project = '' OR bundle_projects.project = devices.project OR \
+                 substr(devices.project, 1, length(bundle_projects.project) + 1) = bundle_projects.project || '/')) \
+                 OR EXISTS (SELECT 1 FROM updates JOIN deployments ON deployments.id = deployment \
+                 WHERE device = ?1 AND final = 0 AND bundle = ?2)",
+            )?
+            .query_row([device, bundle], |row| row.get(0))?)
+    }
+
     /// Bundles of a scope, newest first. One that is in several projects comes several times.
     pub fn bundles(
         &self,

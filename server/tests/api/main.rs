@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod access;
 mod backup;
 mod bundles;
 mod crash;
@@ -9,6 +10,7 @@ mod disk;
 mod fleet;
 mod flood;
 mod live;
+mod matrix;
 mod people;
 mod support;
 mod tables;

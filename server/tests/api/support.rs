@@ -226,6 +226,26 @@ impl Person {
         self.agent.run(request).unwrap()
     }
 
+    /// Somebody else, who shows this token.
+    pub(crate) fn with(&self, token: &str) -> Self {
+        Self {
+            agent: self.agent.clone(),
+            url: self.url.clone(),
+            token: token.to_owned(),
+        }
+    }
+
+    /// Somebody else, who logs in.
+    pub(crate) fn log_in_as(&self, user: &str, password: &str) -> Self {
+        let mut response = self
+            .agent
+            .post(format!("{}/api/v1/session", self.url))
+            .send_json(json!({"user": user, "password": password}))
+            .unwrap();
+        assert_eq!(response.status(), 200);
+        self.with(json(&mut response)["token"].as_str().unwrap())
+    }
+
     pub(crate) fn get(&self, path: &str) -> Value {
         let mut response = self.send("GET", path, ());
         assert_eq!(response.status(), 200, "{path}");
