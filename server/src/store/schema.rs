@@ -139,6 +139,48 @@ mod tests {
         );
     }
 
+    #[test]
+    fn users_of_an_older_database_stay_administrators_and_bundles_stay_everybody_s() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("PRAGMA foreign_keys = ON").unwrap();
+        for migration in &MIGRATIONS[..3] {
+            connection.execute_batch(migration).unwrap();
+        }
+        connection.pragma_update(None, "user_version", 3).unwrap();
+        connection
+            .execute_batch(
+                r#"INSERT INTO users (name, password, created_ms) VALUES ('admin', 'x', 1);
+                 INSERT INTO sessions (hash, user, expires_ms) VALUES (zeroblob(32), 1, 9000000000000000);
+                 INSERT INTO bundles (id, size, created_ms, created_by, manifest) VALUES ('b', 7, 5, 'admin', '{}');
+                 INSERT INTO deployments (bundle, size, version, compatible, manifest_hash, target, created_ms, created_by) VALUES
+                     ('b', 7, '1', 'c', 'h', '{"device":"d"}', 6, 'admin'), ('b', 7, '1', 'c', 'h', '{"group":"g"}', 6, 'admin');"#,
+            )
+            .unwrap();
+        migrate(&mut connection).unwrap();
+        let text = |query: &str| -> String { connection.query_row(query, [], |row| row.get(0)).unwrap() };
+        assert_eq!(
+            text("SELECT role || ':' || project FROM grants WHERE user = 1"),
+            "administrator:"
+        );
+        assert_eq!(text("SELECT kind || disabled || project FROM users"), "person0");
+        assert_eq!(
+            text(
+                "SELECT bundle || ':' || project || ':' || created_ms || ':' || created_by FROM bundle_projects"
+            ),
+            "b::5:admin"
+        );
+        assert_eq!(
+            text(
+                "SELECT group_concat(coalesce(target_device, '') || '/' || coalesce(target_group, '')) FROM deployments"
+            ),
+            "d/,/g"
+        );
+        let tx = crate::store::Tx(connection);
+        let actor = tx.find_actor(&[0; 32], 0).unwrap().unwrap();
+        let access = tx.find_access(&actor).unwrap().unwrap();
+        assert!(access.allows_everywhere(homeport_api::Permission::UserChange));
+    }
+
     /// Tables that are as large as the fleet, or larger.
     const LARGE: [&str; 10] = [
         "devices",
