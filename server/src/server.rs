@@ -16,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     api,
     backup::{self, BackupError},
-    bundles::Bundles,
+    blob::Bundles,
     ca::{Authority, CaError},
     config::Config,
     disk::Disk,
@@ -26,7 +26,7 @@ use crate::{
     https,
     limits::{self, Limits},
     mqtt::{self, Registry},
-    now_ms, people,
+    now_ms, pairing, people,
     store::{Store, StoreError, Tx},
     tls::{self, ServerCertificate, TlsError},
 };
@@ -122,7 +122,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
         mqtt_authority: config.mqtt_authority(mqtt.port()),
         ca_fingerprint: authority.fingerprint(),
     };
-    let fleet = Fleet::load(
+    let (fleet, refused) = Fleet::load(
         store.clone(),
         bundles,
         registry.clone(),
@@ -131,6 +131,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
         config.samples_per_day,
     )
     .await?;
+    tokio::spawn(pairing::readmission::follow(Arc::downgrade(&fleet.0), refused));
     let https_tls = tls::https_config(&authority, Arc::clone(&certificate), fleet.clone())?;
     let mqtt_tls = tls::mqtt_config(&authority, Arc::clone(&certificate), fleet.clone())?;
     let app = App {

@@ -1,7 +1,7 @@
 //! Who may do what, and where.
 //!
 //! Every method of the fleet that somebody asks for takes an [`Actor`]. Its transaction asks the database anew what the actor may do, see
-//! [`Fleet::ask`] and [`Fleet::act`]: a right that was taken away a moment before is gone. What somebody may not see does not exist for
+//! `Fleet::ask` and `Fleet::act`: a right that was taken away a moment before is gone. What somebody may not see does not exist for
 //! that person, in lists, counts, events and errors.
 
 use std::collections::BTreeSet;
@@ -10,13 +10,15 @@ use homeport_api::{Device, Grant, Permission, Role};
 
 mod place;
 mod rows;
+mod uses;
 
 pub(crate) use self::{
     place::Place,
     rows::{BUNDLE_SEEN, DEPLOYMENT_SEEN, DEVICE_SEEN, EVERYTHING, GROUP_SEEN, IN_PROJECT},
+    uses::Uses,
 };
 use crate::{
-    fleet::{Fleet, FleetError, effects::Effects},
+    error::FleetError,
     store::{StoreError, Tx},
 };
 
@@ -305,60 +307,16 @@ impl Scope {
     }
 }
 
-// === impl Fleet ===
-
-impl Fleet {
-    /// Reads on behalf of `actor`. The job gets the actor's rights as they are in the same snapshot.
-    pub(crate) async fn ask<T: Send + 'static>(
-        &self,
-        actor: &Actor,
-        job: impl FnOnce(&Tx, &Access) -> Result<T, FleetError> + Send + 'static,
-    ) -> Result<T, FleetError> {
-        let actor = actor.clone();
-        self.0.store.read(move |tx| job(tx, &tx.access(&actor)?)).await
-    }
-
-    /// The same for reads that may scan millions of rows.
-    pub(crate) async fn ask_long<T: Send + 'static>(
-        &self,
-        actor: &Actor,
-        job: impl FnOnce(&Tx, &Access) -> Result<T, FleetError> + Send + 'static,
-    ) -> Result<T, FleetError> {
-        let actor = actor.clone();
-        let read = self.0.store.read_long(move |tx| job(tx, &tx.access(&actor)?));
-        read.await
-    }
-
-    /// Changes something on behalf of `actor`, in one transaction, with its effects after the commit.
-    pub(crate) async fn act<T: Send + 'static>(
-        &self,
-        actor: &Actor,
-        job: impl FnOnce(&Tx, &Access, &mut Effects) -> Result<T, FleetError> + Send + 'static,
-    ) -> Result<T, FleetError> {
-        let actor = actor.clone();
-        self.change(move |tx, effects| {
-            let access = tx.access(&actor)?;
-            job(tx, &access, effects)
-        })
-        .await
-    }
-
-    /// What the actor may do at this moment; `None` after the login has ended.
-    pub(crate) async fn access(&self, actor: &Actor) -> Result<Option<Access>, FleetError> {
-        let actor = actor.clone();
-        let access = self.0.store.read_login(move |tx| tx.find_access(&actor)).await?;
-        Ok(access)
-    }
-}
+// === impl Tx ===
 
 impl Tx {
     /// What the actor may do in this transaction.
-    fn access(&self, actor: &Actor) -> Result<Access, FleetError> {
+    pub(crate) fn access(&self, actor: &Actor) -> Result<Access, FleetError> {
         self.find_access(actor)?.ok_or(FleetError::NotLoggedIn)
     }
 }
 
-/// For tests and for the server itself: everything is allowed.
+/// Somebody who may do everything.
 #[cfg(test)]
 pub(crate) fn everything() -> Access {
     let held = Held {
@@ -368,8 +326,6 @@ pub(crate) fn everything() -> Access {
     };
     Access::new("admin".to_owned(), 1, vec![held], Role::Administrator, "")
 }
-
-// === impl StoreError ===
 
 /// A role that this server does not know.
 pub(crate) fn role(name: &str) -> Result<Role, StoreError> {

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::io::ReaderStream;
 
 use crate::{
-    bundles::is_id,
+    blob::is_id,
     est::Enrolment as _,
     fleet::Fleet,
     http::{

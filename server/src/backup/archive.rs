@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tar::{Archive, Builder, EntryType, Header};
 
 use super::{BackupError, file_error};
-use crate::{bundles, ca, files, hex, people, store};
+use crate::{blob, ca, files, hex, people, store};
 
 /// The format that this server writes, and the highest that it reads.
 const FORMAT: u32 = 1;
@@ -242,7 +242,7 @@ fn is_ours(name: &str) -> bool {
 /// The id of the bundle whose entry has this name.
 fn file_id(name: &str) -> Option<&str> {
     let (directory, file) = name.split_once('/')?;
-    bundles::bundle_id(file).filter(|_| directory == bundles::DIRECTORY)
+    blob::bundle_id(file).filter(|_| directory == blob::DIRECTORY)
 }
 
 fn read(content: &mut impl Read, limit: u64) -> Result<Vec<u8>, BackupError> {

@@ -19,7 +19,7 @@ pub use self::{
     swap::finish_restore,
 };
 use crate::{
-    bundles::{self, Bundles},
+    blob::{self, Bundles},
     ca, files, now_ms, people,
     store::{self, StoreError, Tx, offline},
 };
@@ -194,7 +194,7 @@ fn add_bundles(
             }
             Err(source) => return Err(file_error(&path, source)),
         };
-        let name = format!("{}/{}", bundles::DIRECTORY, bundles::file_name(&id));
+        let name = format!("{}/{}", blob::DIRECTORY, blob::file_name(&id));
         let hash = archive
             .add(&name, source)
             .map_err(|source| file_error(to, source))?;

@@ -15,7 +15,7 @@ use super::{
     swap::{self, NEW},
 };
 use crate::{
-    bundles::{self, Bundles, Manifest, Received},
+    blob::{self, Bundles, Manifest, Received},
     ca::{self, Authority},
     files, hex, now_ms,
     pairing::readmission::READMISSION,
@@ -76,7 +76,7 @@ pub fn restore(source: &Path, data_dir: &Path, options: Options) -> Result<Resto
     }
     let new = work.path().join(NEW);
     fs::create_dir(&new).map_err(failed)?;
-    fs::create_dir(new.join(bundles::DIRECTORY)).map_err(failed)?;
+    fs::create_dir(new.join(blob::DIRECTORY)).map_err(failed)?;
     let about = archive::unpack(BufReader::new(file), &new)?;
     Authority::load(&new.join(ca::CERTIFICATE_FILE), &new.join(ca::KEY_FILE))
         .map_err(|error| BackupError::Damaged(error.to_string()))?;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{BackupError, file_error};
-use crate::{bundles, ca, files, now_ms, people, store};
+use crate::{blob, ca, files, now_ms, people, store};
 
 /// Prefix of the names of a restore's own directories.
 pub(super) const PREFIX: &str = ".restore-";
@@ -108,14 +108,14 @@ fn move_out(data_dir: &Path, old: &Path) -> io::Result<()> {
 }
 
 fn move_in(data_dir: &Path, moving_in: &Path) -> io::Result<Option<PathBuf>> {
-    let (new, bundles) = (moving_in.join(NEW), data_dir.join(bundles::DIRECTORY));
+    let (new, bundles) = (moving_in.join(NEW), data_dir.join(blob::DIRECTORY));
     files::create_private_dir(&bundles)?;
-    for entry in entries(&new.join(bundles::DIRECTORY))? {
+    for entry in entries(&new.join(blob::DIRECTORY))? {
         fs::rename(entry.path(), bundles.join(entry.file_name()))?;
     }
     files::sync_dir(&bundles)?;
     for entry in entries(&new)? {
-        if entry.file_name() != OsStr::new(bundles::DIRECTORY) {
+        if entry.file_name() != OsStr::new(blob::DIRECTORY) {
             fs::rename(entry.path(), data_dir.join(entry.file_name()))?;
         }
     }

@@ -14,7 +14,8 @@ use serde::Deserialize;
 use tokio::{sync::mpsc, task, time::timeout};
 use utoipa::IntoParams;
 
-use super::{Upload, UploadError, is_id};
+use super::AddError;
+use crate::blob::{Upload, UploadError, is_id};
 use crate::http::{
     Refusal,
     guard::Caller,
@@ -202,4 +203,32 @@ async fn receive(mut upload: Upload, body: Body) -> Result<Upload, Refusal> {
 
 fn broken_off(_: task::JoinError) -> Refusal {
     StoreError::Closed.into()
+}
+
+// === impl Refusal ===
+
+impl From<UploadError> for Refusal {
+    fn from(error: UploadError) -> Self {
+        let (status, kind) = match &error {
+            UploadError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
+            UploadError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
+            UploadError::Incomplete { .. } => (StatusCode::BAD_REQUEST, "incomplete"),
+            UploadError::Damaged { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "damaged"),
+            UploadError::Manifest(_) => (StatusCode::UNPROCESSABLE_ENTITY, "not-a-usable-bundle"),
+            UploadError::Io(error) => {
+                tracing::error!(%error, "cannot store a bundle");
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal")
+            }
+        };
+        Self::new(status, kind, error)
+    }
+}
+
+impl From<AddError> for Refusal {
+    fn from(error: AddError) -> Self {
+        match error {
+            AddError::Upload(error) => error.into(),
+            AddError::Fleet(error) => error.into(),
+        }
+    }
 }

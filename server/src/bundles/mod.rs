@@ -4,14 +4,12 @@ use homeport_api::{Bundle, Event, Page, Permission};
 use homeport_protocol::DeviceId;
 use tokio::task;
 
-mod files;
 pub(crate) mod http;
 mod rows;
 
-pub use self::files::{Bundles, Manifest, ManifestError, Received, Upload, UploadError, device_path, is_id};
-pub(crate) use self::files::{DIRECTORY, bundle_id, file_name};
 use crate::{
     access::{self, Actor, EVERYTHING, Place},
+    blob::{Upload, UploadError},
     fleet::{Fleet, FleetError, effects::Effect},
     now_ms,
     store::{Paging, StoreError},

@@ -3,8 +3,8 @@
 use homeport_api::{Bundle, Page};
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::{Manifest, Received};
 use crate::access::{self, BUNDLE_SEEN};
+use crate::blob::{Manifest, Received};
 use crate::store::{Paging, StoreError, Tx};
 
 const COLUMNS: &str = "id, size, bundle_projects.created_ms, bundle_projects.created_by, manifest, project";

@@ -7,7 +7,7 @@ use homeport_protocol::{BundleOffer, DeploymentState, deployment::Progress};
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use crate::access::{self, DEPLOYMENT_SEEN, DEVICE_SEEN, EVERYTHING};
-use crate::bundles;
+use crate::blob;
 use crate::store::{Paging, StoreError, Tx};
 
 /// An update of a device that is not in a final state.
@@ -131,7 +131,7 @@ impl Tx {
                 sent: row.get(2)?,
                 cancel: row.get(3)?,
                 bundle: BundleOffer {
-                    path: bundles::device_path(&id),
+                    path: blob::device_path(&id),
                     id,
                     size: row.get(5)?,
                     version: row.get(6)?,

@@ -5,31 +5,30 @@
 
 use std::sync::Arc;
 
-use homeport_api::{Device, DeviceProgress, Event, Page, Permission};
+use homeport_api::{Device, DeviceProgress, Event, Page};
 use rustls_pki_types::CertificateDer;
+use tokio::sync::mpsc;
 
+mod ask;
 mod budgets;
+mod certificates;
 pub(crate) mod effects;
 mod events;
 mod feed;
-mod ingest;
 mod live;
-mod queue_rows;
+mod refused;
 
 pub use self::feed::Feed;
 pub(crate) use self::feed::RECHECK;
-use self::{budgets::Budgets, events::Events, live::Live};
+use self::{budgets::Budgets, certificates::Certificates, events::Events, live::Live, refused::Refused};
+pub use crate::error::FleetError;
 use crate::{
-    access::Place,
-    bundles::Bundles,
+    access::{Place, Uses},
+    blob::Bundles,
     ca::Fingerprint,
     disk::{Disk, Room},
     mqtt::Registry,
-    pairing::{
-        certificates::Certificates,
-        readmission::{self, Refused},
-    },
-    people::{self, Accounts},
+    passwords::{LOGINS, Passwords},
     store::{Store, StoreError, Tx},
     tls::Admission,
 };
@@ -60,9 +59,10 @@ pub(crate) struct Inner {
     refused: Refused,
     pub(crate) live: Live,
     pub(crate) events: Events,
-    pub(crate) accounts: Accounts,
-    budgets: Budgets,
-    disk: Disk,
+    pub(crate) passwords: Passwords,
+    pub(crate) uses: Uses,
+    pub(crate) budgets: Budgets,
+    pub(crate) disk: Disk,
     /// Held while the file and the row of a bundle change.
     pub(crate) library: tokio::sync::Mutex<()>,
 }
@@ -78,51 +78,10 @@ pub enum Trouble {
     Failing,
 }
 
-/// Why the fleet refused a request.
-#[derive(Debug, thiserror::Error)]
-pub enum FleetError {
-    /// There is no such thing.
-    #[error("there is no {what} `{id}`")]
-    NotFound {
-        /// Kind of thing.
-        what: &'static str,
-        /// Its id or name.
-        id: String,
-    },
-    /// The request conflicts with the present state.
-    #[error("{detail}")]
-    Conflict {
-        /// Stable name of the problem.
-        kind: &'static str,
-        /// The cause, and what to do next.
-        detail: String,
-    },
-    /// The login has ended, or the access token.
-    #[error("log in first: `POST /api/v1/session`, or `homeport login`")]
-    NotLoggedIn,
-    /// The actor sees the thing, and may not do this with it.
-    #[error(
-        "you may not {} {}: `{permission}` needs the role {} there",
-        .permission.words(), place(.project), .permission.role()
-    )]
-    Forbidden {
-        /// The permission that is missing.
-        permission: Permission,
-        /// Path of the project where it is missing.
-        project: String,
-    },
-    /// The request is invalid and can never succeed.
-    #[error("{0}")]
-    Invalid(String),
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 // === impl Fleet ===
 
 impl Fleet {
-    /// Loads the fleet from `store`.
+    /// Loads the fleet from `store`. Certificates that a handshake refuses come out of the channel.
     pub async fn load(
         store: Store,
         bundles: Bundles,
@@ -130,9 +89,9 @@ impl Fleet {
         addresses: Addresses,
         disk: Disk,
         samples_per_day: u32,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<(Self, mpsc::Receiver<CertificateDer<'static>>), StoreError> {
         let active = store.read(Tx::active_certificates).await?;
-        let logins = store.read(|tx| tx.logins(people::LOGINS)).await?;
+        let logins = store.read(|tx| tx.logins(LOGINS)).await?;
         let (live, news) = Live::new();
         let (refused, waiting) = Refused::new();
         let fleet = Self(Arc::new(Inner {
@@ -144,14 +103,14 @@ impl Fleet {
             refused,
             live,
             events: Events::new(),
-            accounts: Accounts::new(&logins),
+            passwords: Passwords::new(&logins),
+            uses: Uses::default(),
             budgets: Budgets::new(samples_per_day),
             disk,
             library: tokio::sync::Mutex::default(),
         }));
         tokio::spawn(live::follow(Arc::downgrade(&fleet.0), news));
-        tokio::spawn(readmission::follow(Arc::downgrade(&fleet.0), waiting));
-        Ok(fleet)
+        Ok((fleet, waiting))
     }
 
     /// The addresses at which devices reach this server.
@@ -222,53 +181,5 @@ impl Inner {
     fn publish_update(&self, update: DeviceProgress, place: Place) {
         let update = Box::new(self.complete_update(update));
         self.events.publish(Event::Update { update }, place);
-    }
-}
-
-// === impl FleetError ===
-
-impl FleetError {
-    pub(crate) fn forbidden(permission: Permission, project: &str) -> Self {
-        Self::Forbidden {
-            permission,
-            project: project.to_owned(),
-        }
-    }
-
-    pub(crate) fn no_device(id: &str) -> Self {
-        Self::NotFound {
-            what: "device",
-            id: id.to_owned(),
-        }
-    }
-
-    pub(crate) fn no_group(name: &str) -> Self {
-        Self::NotFound {
-            what: "group",
-            id: name.to_owned(),
-        }
-    }
-
-    pub(crate) fn no_bundle(id: &str) -> Self {
-        Self::NotFound {
-            what: "bundle",
-            id: id.to_owned(),
-        }
-    }
-
-    pub(crate) fn no_deployment(id: u64) -> Self {
-        Self::NotFound {
-            what: "deployment",
-            id: id.to_string(),
-        }
-    }
-}
-
-/// Where, in words.
-fn place(project: &str) -> String {
-    if project.is_empty() {
-        "outside of projects".to_owned()
-    } else {
-        format!("in the project `{project}`")
     }
 }

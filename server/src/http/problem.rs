@@ -10,12 +10,7 @@ use axum::{
 use homeport_api::Problem;
 use http::{HeaderValue, StatusCode, header};
 
-use crate::{
-    bundles::{AddError, UploadError},
-    fleet::FleetError,
-    people::LoginError,
-    store::StoreError,
-};
+use crate::{error::FleetError, store::StoreError};
 
 const PROBLEM: &str = "application/problem+json";
 
@@ -153,43 +148,6 @@ impl From<StoreError> for Refusal {
                 "internal",
                 "the server failed to do this; its log says why",
             ),
-        }
-    }
-}
-
-impl From<LoginError> for Refusal {
-    fn from(error: LoginError) -> Self {
-        match error {
-            LoginError::Wrong => Self::new(StatusCode::UNAUTHORIZED, "wrong-credentials", error),
-            LoginError::Throttled(wait) => Self::new(StatusCode::TOO_MANY_REQUESTS, "throttled", error)
-                .retry_after(wait.as_secs().max(1)),
-            LoginError::Fleet(error) => error.into(),
-        }
-    }
-}
-
-impl From<UploadError> for Refusal {
-    fn from(error: UploadError) -> Self {
-        let (status, kind) = match &error {
-            UploadError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
-            UploadError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
-            UploadError::Incomplete { .. } => (StatusCode::BAD_REQUEST, "incomplete"),
-            UploadError::Damaged { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "damaged"),
-            UploadError::Manifest(_) => (StatusCode::UNPROCESSABLE_ENTITY, "not-a-usable-bundle"),
-            UploadError::Io(error) => {
-                tracing::error!(%error, "cannot store a bundle");
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal")
-            }
-        };
-        Self::new(status, kind, error)
-    }
-}
-
-impl From<AddError> for Refusal {
-    fn from(error: AddError) -> Self {
-        match error {
-            AddError::Upload(error) => error.into(),
-            AddError::Fleet(error) => error.into(),
         }
     }
 }

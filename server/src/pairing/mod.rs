@@ -4,7 +4,6 @@ use homeport_api::{CreatedPairingToken, NewPairingToken, Page, PairingTokenInfo,
 use homeport_protocol::PairingToken;
 
 mod certificate_rows;
-pub(crate) mod certificates;
 mod enrolment;
 pub(crate) mod http;
 pub(crate) mod readmission;

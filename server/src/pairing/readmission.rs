@@ -17,9 +17,6 @@ use crate::{
     store::{Store, StoreError, Tx},
 };
 
-/// Refused certificates that may wait. The server drops further ones: their devices come again.
-const WAITING: usize = 64;
-
 /// Devices that the log names once while the server runs, and the audit log once a day. Neither names further devices.
 const NAMED: usize = 10_000;
 
@@ -50,10 +47,6 @@ pub async fn readmit(store: &Store, days: u16) -> Result<(), StoreError> {
         .await
 }
 
-/// The queue of certificates that were refused in a handshake.
-#[derive(Debug)]
-pub(crate) struct Refused(mpsc::Sender<CertificateDer<'static>>);
-
 /// The fate of a refused certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -72,22 +65,6 @@ struct Shown {
     device: DeviceId,
     certificate: DeviceCertificate,
     issued_ms: i64,
-}
-
-// === impl Refused ===
-
-impl Refused {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<CertificateDer<'static>>) {
-        let (sender, receiver) = mpsc::channel(WAITING);
-        (Self(sender), receiver)
-    }
-
-    /// Queues a refused certificate. Never blocks, because handshakes call it.
-    pub(crate) fn push(&self, certificate: &CertificateDer<'_>) {
-        if let Ok(place) = self.0.try_reserve() {
-            place.send(certificate.clone().into_owned());
-        }
-    }
 }
 
 /// Looks at refused certificates until the fleet is gone.

@@ -4,11 +4,8 @@ use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use homeport_api::{Role, Session, User, UserKind};
-use tokio::{sync::Semaphore, task};
 
-mod failed_logins;
 pub(crate) mod http;
-mod passwords;
 mod rows;
 mod token_rows;
 mod tokens;
@@ -16,18 +13,18 @@ mod user_rows;
 mod users;
 
 pub use self::rows::Account;
-use self::{
-    failed_logins::{FailedLogins, Failures},
-    passwords::{hash, is_password, random_password},
-    tokens::Uses,
-};
 use crate::{
     access::{Access, Actor, Credential},
     audit::FAILED_LOGIN,
     files,
     fleet::{Fleet, FleetError, effects::Effect},
-    limits::{attempts::Attempts, network},
-    now_ms, random, sha256,
+    limits::network,
+    now_ms,
+    passwords::{
+        failed_logins::{self, Failures},
+        hash, random_password,
+    },
+    random, sha256,
     store::{Store, StoreError, Tx},
 };
 
@@ -39,12 +36,6 @@ const MAX_INPUT: usize = 1024;
 
 /// How long a login lasts, in milliseconds.
 const SESSION_LIFE: i64 = 24 * 60 * 60 * 1000;
-
-/// Passwords that are checked at the same time: each check takes 19 MiB and a core for some 50 ms.
-const CHECKS: usize = 2;
-
-/// Past logins that the server reads when it starts, so that addresses where somebody logged in stay known.
-pub(crate) const LOGINS: u32 = 4096;
 
 const FIRST_ADMIN: &str = "admin";
 pub(crate) const FIRST_ADMIN_PASSWORD: &str = "first-admin-password";
@@ -61,16 +52,6 @@ pub enum LoginError {
     /// Everything else.
     #[error(transparent)]
     Fleet(#[from] FleetError),
-}
-
-#[derive(Debug)]
-pub(crate) struct Accounts {
-    checks: Arc<Semaphore>,
-    /// Hash that is checked for an unknown user, so that both cases take the same time.
-    decoy: String,
-    attempts: Attempts,
-    failed: FailedLogins,
-    uses: Uses,
 }
 
 /// Makes the first user of a new server. Only a file that the administrator can read holds the password.
@@ -239,7 +220,7 @@ impl Fleet {
         }
         let session = session(actor)?;
         let account = self.check_password(address, &actor.user, current).await?;
-        let hash = self.0.accounts.run(move || hash(&new)).await??;
+        let hash = self.0.passwords.run(move || hash(&new)).await??;
         self.change(move |tx, effects| {
             still_has_password(tx, &account)?;
             tx.set_password(account.id, &hash, Some(&session))?;
@@ -258,9 +239,9 @@ impl Fleet {
         user: &str,
         password: String,
     ) -> Result<Account, LoginError> {
-        let accounts = &self.0.accounts;
+        let passwords = &self.0.passwords;
         // Counted before the check, so that concurrent attempts cannot slip through.
-        let attempt = match accounts.attempts.begin(address, user) {
+        let attempt = match passwords.attempts.begin(address, user) {
             Ok(attempt) => attempt,
             Err(wait) => {
                 self.note_failure(address, user).await;
@@ -275,7 +256,9 @@ impl Fleet {
             .await
             .map_err(FleetError::from)?
             .filter(Account::may_log_in);
-        if let Some(account) = accounts.verify(account, password).await? {
+        let hash = account.as_ref().map(|account| account.password.clone());
+        let right = passwords.check(password, hash).await?;
+        if let Some(account) = account.filter(|_| right) {
             attempt.succeeded();
             return Ok(account);
         }
@@ -286,13 +269,13 @@ impl Fleet {
     }
 
     async fn note_failure(&self, address: IpAddr, user: &str) {
-        let noted = self.0.accounts.failed.note(network(address), user);
+        let noted = self.0.passwords.failed.note(network(address), user);
         if noted.begun {
             let fleet = Arc::downgrade(&self.0);
             tokio::spawn(async move {
                 tokio::time::sleep(failed_logins::WINDOW).await;
                 if let Some(fleet) = fleet.upgrade().map(Fleet) {
-                    let rest = fleet.0.accounts.failed.drain();
+                    let rest = fleet.0.passwords.failed.drain();
                     fleet.audit_failures(rest).await;
                 }
             });
@@ -318,57 +301,6 @@ impl Fleet {
         if let Err(error) = written.await {
             tracing::error!(%error, "cannot note failed logins in the audit log");
         }
-    }
-}
-
-// === impl Accounts ===
-
-impl Accounts {
-    /// `logins` are names and addresses, newest first.
-    pub(crate) fn new(logins: &[(String, String)]) -> Self {
-        let attempts = Attempts::default();
-        for (user, address) in logins.iter().rev() {
-            if let Ok(address) = address.parse() {
-                attempts.know(address, user);
-            }
-        }
-        Self {
-            checks: Arc::new(Semaphore::new(CHECKS)),
-            decoy: hash(&random_password()).unwrap_or_default(),
-            attempts,
-            failed: FailedLogins::default(),
-            uses: Uses::default(),
-        }
-    }
-
-    /// The account, if this is its password.
-    async fn verify(
-        &self,
-        account: Option<Account>,
-        password: String,
-    ) -> Result<Option<Account>, FleetError> {
-        let hash = account
-            .as_ref()
-            .map_or_else(|| self.decoy.clone(), |account| account.password.clone());
-        let right = self
-            .run(move || is_password(&password, &hash).unwrap_or(false))
-            .await?;
-        Ok(account.filter(|_| right))
-    }
-
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, FleetError> {
-        let permit = Arc::clone(&self.checks)
-            .acquire_owned()
-            .await
-            .map_err(|_| StoreError::Closed)?;
-        let done = task::spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        });
-        Ok(done.await.map_err(|_| StoreError::Closed)?)
     }
 }
 

@@ -1,10 +1,9 @@
 //! Access tokens: for programs of a person, and for services.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use homeport_api::{AccessToken, CreatedAccessToken, NewAccessToken, Page, Permission, UserKind};
-use parking_lot::Mutex;
 
 use crate::{
     access::{Access, Actor, Credential},
@@ -22,14 +21,7 @@ const MAX_NAME: usize = 64;
 /// Most tokens of one user.
 const MAX_TOKENS: usize = 100;
 
-/// How exactly the last use of a token is noted, in milliseconds.
-const NOTED_EACH: i64 = 60_000;
-
 const DAY: i64 = 24 * 60 * 60 * 1000;
-
-/// When each token's use was noted last, so that not every request is a write.
-#[derive(Debug, Default)]
-pub(super) struct Uses(Mutex<HashMap<i64, i64>>);
 
 // === impl Fleet ===
 
@@ -137,7 +129,7 @@ impl Fleet {
             return;
         };
         let now_ms = now_ms();
-        if !self.0.accounts.uses.is_due(id, now_ms) {
+        if !self.0.uses.is_due(id, now_ms) {
             return;
         }
         let inner = Arc::clone(&self.0);
@@ -166,18 +158,4 @@ fn owner(tx: &Tx, access: &Access, user: &str) -> Result<(i64, String), FleetErr
         }
     }
     Ok((id, found.project.unwrap_or_default()))
-}
-
-// === impl Uses ===
-
-impl Uses {
-    fn is_due(&self, id: i64, now_ms: i64) -> bool {
-        let mut noted = self.0.lock();
-        let last = noted.entry(id).or_insert(i64::MIN);
-        if now_ms.saturating_sub(*last) < NOTED_EACH {
-            return false;
-        }
-        *last = now_ms;
-        true
-    }
 }

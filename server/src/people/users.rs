@@ -5,11 +5,11 @@
 
 use homeport_api::{CreatedUser, Grant, NewGrant, NewUser, Page, Permission, UserInfo, UserKind, UserPatch};
 
-use super::passwords::{hash, random_password};
 use crate::{
     access::{Access, Actor, Held, Scope},
     fleet::{Fleet, FleetError, effects::Effect},
     now_ms,
+    passwords::{hash, random_password},
     store::{Paging, Tx},
 };
 
@@ -221,7 +221,7 @@ impl Fleet {
     async fn new_password(&self) -> Result<(String, String), FleetError> {
         let password = random_password();
         let to_hash = password.clone();
-        let hash = self.0.accounts.run(move || hash(&to_hash)).await??;
+        let hash = self.0.passwords.run(move || hash(&to_hash)).await??;
         Ok((password, hash))
     }
 }

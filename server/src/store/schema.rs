@@ -237,7 +237,7 @@ mod tests {
             include_str!("../devices/rows.rs"),
             include_str!("../groups/rows.rs"),
             include_str!("../pairing/rows.rs"),
-            include_str!("../fleet/queue_rows.rs"),
+            include_str!("../ingest/queue_rows.rs"),
             include_str!("../telemetry/rows.rs"),
             include_str!("../deployments/update_rows.rs"),
             include_str!("../people/rows.rs"),

@@ -10,7 +10,7 @@ use homeport_protocol::{
 };
 use homeport_server::{
     access::Actor,
-    bundles::Bundles,
+    blob::Bundles,
     ca::{DeviceCertificate, Fingerprint},
     disk::Disk,
     est::{Enrolment as _, Hints, IssueError},
@@ -56,9 +56,10 @@ impl World {
             ca_fingerprint: [0; 32],
         };
         let disk = Disk::open(directory.path(), None).unwrap();
-        let fleet = Fleet::load(store, bundles, Registry::new(), addresses, disk, SAMPLES_PER_DAY)
-            .await
-            .unwrap();
+        let (fleet, _refused) =
+            Fleet::load(store, bundles, Registry::new(), addresses, disk, SAMPLES_PER_DAY)
+                .await
+                .unwrap();
         let password = fs::read_to_string(directory.path().join("first-admin-password")).unwrap();
         let admin = log_in(&fleet, "admin", password.trim()).await;
         let bundle = add_bundle(&fleet, &admin, "2").await;

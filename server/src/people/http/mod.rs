@@ -11,6 +11,7 @@ use axum::{
 use homeport_api::{Login, PasswordChange, Problem, Session, User};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
+use super::LoginError;
 use crate::{
     fleet::Fleet,
     http::{
@@ -84,4 +85,17 @@ fn set_cookie(token: &str, seconds: i64) -> HeaderValue {
     let mut cookie = HeaderValue::from_str(&cookie).unwrap_or(HeaderValue::from_static(""));
     cookie.set_sensitive(true);
     cookie
+}
+
+// === impl Refusal ===
+
+impl From<LoginError> for Refusal {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Wrong => Self::new(StatusCode::UNAUTHORIZED, "wrong-credentials", error),
+            LoginError::Throttled(wait) => Self::new(StatusCode::TOO_MANY_REQUESTS, "throttled", error)
+                .retry_after(wait.as_secs().max(1)),
+            LoginError::Fleet(error) => error.into(),
+        }
+    }
 }

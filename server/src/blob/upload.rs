@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     fn files(directory: &Path) -> usize {
-        fs::read_dir(directory.join(crate::bundles::DIRECTORY))
+        fs::read_dir(directory.join(crate::blob::DIRECTORY))
             .unwrap()
             .count()
     }

@@ -1,5 +1,7 @@
 //! Takes in the messages of devices.
 
+mod queue_rows;
+
 use std::net::SocketAddr;
 
 use homeport_api::{Device, DeviceProgress, Event, Why};
@@ -8,11 +10,11 @@ use homeport_protocol::{
     report::LocalInstall, senml::Pack, topic::Channel,
 };
 
-use super::{Fleet, effects::Effect};
 use crate::{
     ca::Fingerprint,
     deployments::{self, Transition},
     disk::Room,
+    fleet::{Fleet, effects::Effect},
     mqtt::{Handler, HandlerError},
     now_ms,
     store::{StoreError, Tx},

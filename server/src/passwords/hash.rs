@@ -6,14 +6,14 @@ use argon2::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{fleet::FleetError, random};
+use crate::{error::FleetError, random};
 
 /// Memory that is reserved for a check, in bytes. glibc takes pieces larger than 32 MiB from the system and gives them back at once;
 /// smaller pieces stay with the thread that used them. Only the part that Argon2 uses becomes real memory.
 const CHECK_MEMORY: usize = 33 << 20;
 
 /// A PHC string.
-pub(super) fn hash(password: &str) -> Result<String, FleetError> {
+pub(crate) fn hash(password: &str) -> Result<String, FleetError> {
     let hash = || {
         let salt = SaltString::encode_b64(&random::<{ Salt::RECOMMENDED_LENGTH }>())?;
         // Argon2id with the parameters that OWASP recommends, the crate's default.
@@ -33,7 +33,7 @@ pub(super) fn hash(password: &str) -> Result<String, FleetError> {
     })
 }
 
-pub(super) fn is_password(password: &str, hash: &str) -> Result<bool, password_hash::Error> {
+pub(crate) fn is_password(password: &str, hash: &str) -> Result<bool, password_hash::Error> {
     let hash = PasswordHash::new(hash)?;
     let (Some(salt), Some(expected)) = (hash.salt, hash.hash) else {
         return Ok(false);
@@ -64,7 +64,7 @@ fn derive(
     })
 }
 
-pub(super) fn random_password() -> String {
+pub(crate) fn random_password() -> String {
     URL_SAFE_NO_PAD.encode(random::<18>())
 }
 
