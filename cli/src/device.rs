@@ -23,7 +23,13 @@ pub(crate) fn run(device: args::Device, output: Output) -> Result<()> {
         DeviceCommand::Show { device } => show(&find::device(&client, &device)?, output),
         DeviceCommand::Rename { device, name } => {
             let device = find::device(&client, &device)?;
-            let renamed: Device = client.patch(&path(&device), &DevicePatch { name: Some(name) })?;
+            let renamed: Device = client.patch(
+                &path(&device),
+                &DevicePatch {
+                    name: Some(name),
+                    ..DevicePatch::default()
+                },
+            )?;
             done(
                 &renamed,
                 &format!("{} is now called {}.", device.name, renamed.name),

@@ -27,6 +27,7 @@ pub(crate) fn run(command: Option<TokenCommand>, output: Output) -> Result<()> {
                     ttl_seconds: Some(ttl.as_secs()),
                     device_name: name,
                     device,
+                    project: None,
                 },
             )?;
             if output.json {

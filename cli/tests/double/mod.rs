@@ -300,6 +300,8 @@ impl Shared {
         }
         let admin = User {
             name: "admin".to_owned(),
+            grants: Vec::new(),
+            permissions: Vec::new(),
         };
         match (request.method.as_str(), path.as_slice()) {
             ("GET", ["health"]) if state.full => Answer {
@@ -369,6 +371,7 @@ impl Shared {
 pub(crate) fn bundle(id: &str, version: &str, size: u64) -> Bundle {
     Bundle {
         id: id.to_owned(),
+        project: None,
         size,
         created_ms: 0,
         created_by: "admin".to_owned(),
@@ -394,6 +397,7 @@ fn deployment(devices: &[Progressed]) -> Deployment {
         bundle: "b".repeat(64),
         version: "1.4.0".to_owned(),
         target: Target::Group("canary".to_owned()),
+        project: None,
         device_name: None,
         created_ms: 0,
         created_by: "admin".to_owned(),

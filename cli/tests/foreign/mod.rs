@@ -91,10 +91,14 @@ fn answers() -> Answers {
     ]);
     let group = json!({ "name": "§", "devices": 1 });
     let entry = json!({ "id": 1, "at_ms": 0, "actor": "§", "action": "§", "subject": "§", "detail": "§" });
-    let session = json!({ "token": TOKEN, "user": { "name": "§" }, "expires_ms": 0 });
+    let session =
+        json!({ "token": TOKEN, "user": { "name": "§", "grants": [], "permissions": [] }, "expires_ms": 0 });
     [
         ("GET health", json!({ "status": "§", "version": "§" })),
-        ("GET session", json!({ "name": "§" })),
+        (
+            "GET session",
+            json!({ "name": "§", "grants": [], "permissions": [] }),
+        ),
         ("POST session", session),
         ("GET devices", page(&[device()])),
         ("PATCH devices/*", device()),
