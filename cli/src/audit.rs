@@ -3,6 +3,7 @@
 use homeport_api::AuditEntry;
 
 use crate::{
+    api_path::ApiPath,
     args,
     error::Result,
     human,
@@ -12,7 +13,7 @@ use crate::{
 
 /// `homeport audit`
 pub(crate) fn run(wanted: &args::Newest, output: Output) -> Result<()> {
-    let (entries, more) = StoredLogin::client()?.first::<AuditEntry>("/api/v1/audit", wanted.limit)?;
+    let (entries, more) = StoredLogin::client()?.first::<AuditEntry>(&ApiPath::new("audit"), wanted.limit)?;
     if output.json {
         return output.json(&entries);
     }

@@ -11,15 +11,15 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    api_path::ApiPath,
     args::BundleCommand,
-    client::{Client, encode},
+    client::Client,
     error::{Error, Result},
     find, human,
     output::{Output, Table, Tone, cell},
     stored_login::StoredLogin,
 };
 
-const BUNDLES: &str = "/api/v1/bundles";
 const HASH_BLOCK: usize = 256 * 1024;
 /// Digits of an id that are shown in tables.
 const SHORT_ID: usize = 12;
@@ -29,12 +29,15 @@ pub(crate) fn run(command: Option<BundleCommand>, output: Output) -> Result<()> 
     let client = StoredLogin::client()?;
     match command.unwrap_or(BundleCommand::List) {
         BundleCommand::Upload { file } => show(&upload(&client, &file, output)?, output),
-        BundleCommand::List => list(&client.list::<Bundle>(BUNDLES)?, output),
+        BundleCommand::List => list(&client.list::<Bundle>(&bundles())?, output),
         BundleCommand::Show { bundle } => show(&find::bundle(&client, &bundle)?, output),
         BundleCommand::Delete { bundle, force } => {
             let bundle = find::bundle(&client, &bundle)?;
-            let query = if force { "?force=true" } else { "" };
-            client.delete(&format!("{BUNDLES}/{}{query}", encode(&bundle.id)))?;
+            let mut path = bundles().join(&bundle.id);
+            if force {
+                path = path.query("force", true);
+            }
+            client.delete(&path)?;
             output.note(format_args!(
                 "Bundle {} ({}) is deleted.",
                 bundle.version,
@@ -65,7 +68,7 @@ pub(crate) fn upload(client: &Client, path: &Path, output: Output) -> Result<Bun
     let bar = progress_bar(length, output);
     bar.set_message("reading");
     let id = hash(&mut bar.wrap_read(&mut file)).map_err(unreadable)?;
-    match client.get(&format!("{BUNDLES}/{id}")) {
+    match client.get(&bundles().join(&id)) {
         Ok(bundle) => {
             bar.finish_and_clear();
             output.note("The server has this bundle already.");
@@ -78,7 +81,7 @@ pub(crate) fn upload(client: &Client, path: &Path, output: Output) -> Result<Bun
     bar.reset();
     bar.set_message("uploading");
     let uploaded = client.upload(
-        &format!("{BUNDLES}?sha256={id}"),
+        &bundles().query("sha256", &id),
         bar.wrap_read(file.take(length)),
         length,
     );
@@ -153,6 +156,10 @@ fn show(bundle: &Bundle, output: Output) -> Result<()> {
         ]);
     }
     output.table(&table, "")
+}
+
+fn bundles() -> ApiPath {
+    ApiPath::new("bundles")
 }
 
 fn hash(input: &mut impl Read) -> io::Result<String> {

@@ -15,6 +15,7 @@ use ureq::{
 };
 
 use crate::{
+    api_path::ApiPath,
     error::{Error, Result},
     event_stream::EventStream,
     server_url::ServerUrl,
@@ -80,24 +81,24 @@ impl Client {
     }
 
     /// Fetches something.
-    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &ApiPath) -> Result<T> {
         self.read(self.send(Method::GET, path, ())?)
     }
 
     /// A whole list.
-    pub(crate) fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>> {
+    pub(crate) fn list<T: DeserializeOwned>(&self, path: &ApiPath) -> Result<Vec<T>> {
         self.first(path, u32::MAX).map(|(items, _)| items)
     }
 
     /// The first items of a list, at most `most`, and whether there are more. They are fetched page by page.
-    pub(crate) fn first<T: DeserializeOwned>(&self, path: &str, most: u32) -> Result<(Vec<T>, bool)> {
+    pub(crate) fn first<T: DeserializeOwned>(&self, path: &ApiPath, most: u32) -> Result<(Vec<T>, bool)> {
         let mut items: Vec<T> = Vec::new();
         let mut next: Option<String> = None;
         loop {
             let left = most.saturating_sub(u32::try_from(items.len()).unwrap_or(u32::MAX));
-            let mut page_path = with_query(path, &format!("limit={}", left.min(Page::<T>::MOST)));
+            let mut page_path = path.clone().query("limit", left.min(Page::<T>::MOST));
             if let Some(next) = &next {
-                page_path = with_query(&page_path, &format!("after={}", encode(next)));
+                page_path = page_path.query("after", next);
             }
             let mut page: Page<T> = self.get(&page_path)?;
             items.append(&mut page.items);
@@ -110,7 +111,7 @@ impl Client {
 
     /// Whether the server is up and takes all that it should. One that does not answers 503, and says why.
     pub(crate) fn health(&self) -> Result<Health> {
-        let mut response = self.exchange(self.request(Method::GET, "/api/v1/health").body(()))?;
+        let mut response = self.exchange(self.request(Method::GET, &ApiPath::new("health")).body(()))?;
         let status = response.status();
         if status.is_success() {
             return self.read(response);
@@ -123,39 +124,39 @@ impl Client {
     }
 
     /// Sends something and takes the answer.
-    pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+    pub(crate) fn post<T: DeserializeOwned>(&self, path: &ApiPath, body: &impl Serialize) -> Result<T> {
         self.read(self.send_json(Method::POST, path, body)?)
     }
 
     /// Asks for something to be done.
-    pub(crate) fn post_empty<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+    pub(crate) fn post_empty<T: DeserializeOwned>(&self, path: &ApiPath) -> Result<T> {
         self.read(self.send(Method::POST, path, ())?)
     }
 
     /// Changes something.
-    pub(crate) fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+    pub(crate) fn patch<T: DeserializeOwned>(&self, path: &ApiPath, body: &impl Serialize) -> Result<T> {
         self.read(self.send_json(Method::PATCH, path, body)?)
     }
 
     /// Puts something, without an answer.
-    pub(crate) fn put(&self, path: &str, body: &impl Serialize) -> Result<()> {
+    pub(crate) fn put(&self, path: &ApiPath, body: &impl Serialize) -> Result<()> {
         self.send_json(Method::PUT, path, body).map(drop)
     }
 
     /// Puts a relation, without content or answer.
-    pub(crate) fn put_empty(&self, path: &str) -> Result<()> {
+    pub(crate) fn put_empty(&self, path: &ApiPath) -> Result<()> {
         self.send(Method::PUT, path, ()).map(drop)
     }
 
     /// Deletes something.
-    pub(crate) fn delete(&self, path: &str) -> Result<()> {
+    pub(crate) fn delete(&self, path: &ApiPath) -> Result<()> {
         self.send(Method::DELETE, path, ()).map(drop)
     }
 
     /// Streams `length` bytes up.
     pub(crate) fn upload<T: DeserializeOwned>(
         &self,
-        path: &str,
+        path: &ApiPath,
         content: impl Read + 'static,
         length: u64,
     ) -> Result<T> {
@@ -178,7 +179,7 @@ impl Client {
     /// Follows the live events.
     pub(crate) fn events(&self) -> Result<EventStream<impl std::io::BufRead + use<>>> {
         let request = self
-            .request(Method::GET, "/api/v1/events")
+            .request(Method::GET, &ApiPath::new("events"))
             .header(header::ACCEPT, "text/event-stream")
             .body(());
         let body = self.run(request)?.into_body();
@@ -186,7 +187,7 @@ impl Client {
         Ok(EventStream::new(BufReader::new(reader)))
     }
 
-    fn send_json(&self, method: Method, path: &str, body: &impl Serialize) -> Result<Response<Body>> {
+    fn send_json(&self, method: Method, path: &ApiPath, body: &impl Serialize) -> Result<Response<Body>> {
         let body =
             serde_json::to_vec(body).map_err(|e| Error::Failed(format!("cannot write the request: {e}")))?;
         let request = self
@@ -196,11 +197,11 @@ impl Client {
         self.run(request)
     }
 
-    fn send(&self, method: Method, path: &str, body: impl AsSendBody) -> Result<Response<Body>> {
+    fn send(&self, method: Method, path: &ApiPath, body: impl AsSendBody) -> Result<Response<Body>> {
         self.run(self.request(method, path).body(body))
     }
 
-    fn request(&self, method: Method, path: &str) -> ureq::http::request::Builder {
+    fn request(&self, method: Method, path: &ApiPath) -> ureq::http::request::Builder {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url));
@@ -264,27 +265,6 @@ impl Client {
     }
 }
 
-/// Writes one element of a path or query so that nothing in it has a meaning of its own (RFC 3986 section 2.1).
-pub(crate) fn encode(text: &str) -> String {
-    const HEX: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
-    ];
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.extend(['%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        }
-    }
-    encoded
-}
-
-fn with_query(path: &str, parameter: &str) -> String {
-    let separator = if path.contains('?') { '&' } else { '?' };
-    format!("{path}{separator}{parameter}")
-}
-
 fn problem(mut response: Response<Body>) -> Problem {
     let status = response.status();
     let body = read_problem(&mut response);
@@ -309,12 +289,6 @@ fn parse_problem(status: u16, reason: Option<&str>, body: &[u8]) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn path_elements_cannot_leave_their_place() {
-        assert_eq!(encode("gate-7.a_b~c"), "gate-7.a_b~c");
-        assert_eq!(encode("../a?b#c d%é"), "..%2Fa%3Fb%23c%20d%25%C3%A9");
-    }
 
     #[test]
     fn answers_that_are_no_problem_document_still_say_what_they_can() {

@@ -3,17 +3,16 @@
 use homeport_api::{Device, DevicePatch, DeviceUpdate, UpdateOrigin};
 
 use crate::{
+    api_path::ApiPath,
     args::{self, DeviceCommand},
     ask,
-    client::{Client, encode},
+    client::Client,
     error::Result,
     find, human,
     output::{Line, Output, Table, Tone, cell},
     stored_login::StoredLogin,
     telemetry, update,
 };
-
-const DEVICES: &str = "/api/v1/devices";
 
 /// `homeport device`
 pub(crate) fn run(device: args::Device, output: Output) -> Result<()> {
@@ -43,7 +42,7 @@ pub(crate) fn run(device: args::Device, output: Output) -> Result<()> {
                 device.name, device.id
             );
             ask::confirm(&question, sure.yes)?;
-            let revoked: Device = client.post_empty(&format!("{}/revoke", path(&device)))?;
+            let revoked: Device = client.post_empty(&path(&device).join("revoke"))?;
             let next = format!(
                 "{} is revoked. `homeport token create --device {}` lets it pair again.",
                 revoked.name, revoked.id
@@ -61,17 +60,18 @@ pub(crate) fn run(device: args::Device, output: Output) -> Result<()> {
         DeviceCommand::Telemetry(wanted) => telemetry::run(&wanted, output),
         DeviceCommand::Updates { device } => {
             let device = find::device(&client, &device)?;
-            updates(&client.list(&format!("{}/updates", path(&device)))?, output)
+            updates(&client.list(&path(&device).join("updates"))?, output)
         }
     }
 }
 
 /// Lists all devices, or those of a group.
 pub(crate) fn list(client: &Client, group: Option<&str>, output: Output) -> Result<()> {
-    let query = group
-        .map(|group| format!("?group={}", encode(group)))
-        .unwrap_or_default();
-    let devices: Vec<Device> = client.list(&format!("{DEVICES}{query}"))?;
+    let mut path = ApiPath::new("devices");
+    if let Some(group) = group {
+        path = path.query("group", group);
+    }
+    let devices: Vec<Device> = client.list(&path)?;
     if output.json {
         return output.json(&devices);
     }
@@ -227,6 +227,6 @@ fn summary(update: &DeviceUpdate) -> String {
     )
 }
 
-fn path(device: &Device) -> String {
-    format!("{DEVICES}/{}", encode(&device.id))
+fn path(device: &Device) -> ApiPath {
+    ApiPath::new("devices").join(&device.id)
 }

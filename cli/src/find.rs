@@ -3,7 +3,8 @@
 use homeport_api::{Bundle, Device};
 
 use crate::{
-    client::{Client, encode},
+    api_path::ApiPath,
+    client::Client,
     error::{Error, Result},
 };
 
@@ -19,13 +20,13 @@ trait Named {
 
 /// The device with this id, name, or beginning of the id.
 pub(crate) fn device(client: &Client, wanted: &str) -> Result<Device> {
-    let path = format!("/api/v1/devices?find={}", encode(wanted));
+    let path = ApiPath::new("devices").query("find", wanted);
     only(client.list(&path)?, wanted)
 }
 
 /// The bundle with this id, version, or beginning of the id.
 pub(crate) fn bundle(client: &Client, wanted: &str) -> Result<Bundle> {
-    only(matching(client.list("/api/v1/bundles")?, wanted), wanted)
+    only(matching(client.list(&ApiPath::new("bundles"))?, wanted), wanted)
 }
 
 /// Those that are meant: by their id, else by their name, else by the beginning of their id.

@@ -3,8 +3,9 @@
 use homeport_api::{Device, Group, NewGroup};
 
 use crate::{
+    api_path::ApiPath,
     args::GroupCommand,
-    client::{Client, encode},
+    client::Client,
     device,
     error::Result,
     find,
@@ -12,14 +13,12 @@ use crate::{
     stored_login::StoredLogin,
 };
 
-const GROUPS: &str = "/api/v1/groups";
-
 /// `homeport group`
 pub(crate) fn run(command: Option<GroupCommand>, output: Output) -> Result<()> {
     let client = StoredLogin::client()?;
     match command.unwrap_or(GroupCommand::List) {
         GroupCommand::Create { name } => {
-            let group: Group = client.post(GROUPS, &NewGroup { name })?;
+            let group: Group = client.post(&groups(), &NewGroup { name })?;
             if output.json {
                 return output.json(&group);
             }
@@ -28,14 +27,14 @@ pub(crate) fn run(command: Option<GroupCommand>, output: Output) -> Result<()> {
         }
         GroupCommand::List => list(&client, output),
         GroupCommand::Show { name } => {
-            let group: Group = client.get(&format!("{GROUPS}/{}", encode(&name)))?;
+            let group: Group = client.get(&groups().join(&name))?;
             if output.json {
                 return output.json(&group);
             }
             device::list(&client, Some(&group.name), output)
         }
         GroupCommand::Delete { name } => {
-            client.delete(&format!("{GROUPS}/{}", encode(&name)))?;
+            client.delete(&groups().join(&name))?;
             output.note(format_args!("Group {name} is deleted."));
             Ok(())
         }
@@ -57,7 +56,7 @@ pub(crate) fn run(command: Option<GroupCommand>, output: Output) -> Result<()> {
 }
 
 fn list(client: &Client, output: Output) -> Result<()> {
-    let groups: Vec<Group> = client.list(GROUPS)?;
+    let groups: Vec<Group> = client.list(&groups())?;
     if output.json {
         return output.json(&groups);
     }
@@ -76,6 +75,10 @@ fn resolve(client: &Client, devices: &[String]) -> Result<Vec<Device>> {
         .collect()
 }
 
-fn member(group: &str, device: &Device) -> String {
-    format!("{GROUPS}/{}/devices/{}", encode(group), encode(&device.id))
+fn groups() -> ApiPath {
+    ApiPath::new("groups")
+}
+
+fn member(group: &str, device: &Device) -> ApiPath {
+    groups().join(group).join("devices").join(&device.id)
 }

@@ -4,6 +4,7 @@
 // What is printed goes through `output`, which clippy.toml sees to as well.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod api_path;
 mod args;
 mod ask;
 mod audit;

@@ -4,6 +4,7 @@ use homeport_api::{Health, Login, PasswordChange, Session, User};
 use serde_json::json;
 
 use crate::{
+    api_path::ApiPath,
     args, ask,
     client::Client,
     error::{Error, Result},
@@ -13,8 +14,6 @@ use crate::{
     stored_login::{StoredLogin, read_roots},
     trust::{Fingerprint, Roots},
 };
-
-const SESSION: &str = "/api/v1/session";
 
 /// `homeport login`
 pub(crate) fn login(login: args::Login, output: Output) -> Result<()> {
@@ -50,7 +49,7 @@ pub(crate) fn login(login: args::Login, output: Output) -> Result<()> {
     )?;
     let session: Session = client
         .post(
-            SESSION,
+            &session(),
             &Login {
                 user: login.user,
                 password,
@@ -89,7 +88,7 @@ pub(crate) fn logout(output: Output) -> Result<()> {
     login.save()?;
     let url: ServerUrl = login.url.parse().map_err(Error::Failed)?;
     let roots = Roots::from_pem(login.ca.as_bytes()).map_err(Error::Failed)?;
-    match Client::new(url.clone(), &roots, Some(token)).delete(SESSION) {
+    match Client::new(url.clone(), &roots, Some(token)).delete(&session()) {
         Ok(()) => {}
         Err(Error::Problem(problem)) if problem.status == 401 => {}
         Err(error) => output.note(format_args!(
@@ -117,7 +116,7 @@ fn trouble(health: &Health) -> Option<&'static str> {
 /// `homeport whoami`
 pub(crate) fn whoami(output: Output) -> Result<()> {
     let client = StoredLogin::client()?;
-    let user: User = client.get(SESSION)?;
+    let user: User = client.get(&session())?;
     let health = client.health()?;
     if output.json {
         return output.json(&json!({
@@ -152,7 +151,7 @@ pub(crate) fn change_password(change: &args::PasswordChange, output: Output) -> 
         (current, new)
     };
     client
-        .put("/api/v1/session/password", &PasswordChange { current, new })
+        .put(&session().join("password"), &PasswordChange { current, new })
         .map_err(wrong_password)?;
     output.note("The password is changed.");
     Ok(())
@@ -199,6 +198,10 @@ fn ca_on_first_use(url: &ServerUrl, output: Output) -> Result<Roots> {
             "the server is not trusted; nothing was sent to it".to_owned(),
         ))
     }
+}
+
+fn session() -> ApiPath {
+    ApiPath::new("session")
 }
 
 fn wrong_password(error: Error) -> Error {

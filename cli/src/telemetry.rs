@@ -3,8 +3,8 @@
 use homeport_api::{Point, Series};
 
 use crate::{
+    api_path::ApiPath,
     args,
-    client::encode,
     error::Result,
     find, human,
     output::{Output, Table, Tone, cell},
@@ -20,16 +20,15 @@ pub(crate) fn run(telemetry: &args::Telemetry, output: Output) -> Result<()> {
     let device = find::device(&client, &telemetry.device)?;
     let span = i64::try_from(telemetry.since.as_millis()).unwrap_or(i64::MAX);
     let from_ms = human::now_ms().saturating_sub(span).max(0);
-    let name = telemetry
-        .name
-        .as_deref()
-        .map(|name| format!("&name={}", encode(name)))
-        .unwrap_or_default();
-    let series: Vec<Series> = client.get(&format!(
-        "/api/v1/devices/{}/telemetry?from_ms={from_ms}&points={}{name}",
-        encode(&device.id),
-        telemetry.points,
-    ))?;
+    let mut path = ApiPath::new("devices")
+        .join(&device.id)
+        .join("telemetry")
+        .query("from_ms", from_ms)
+        .query("points", telemetry.points);
+    if let Some(name) = &telemetry.name {
+        path = path.query("name", name);
+    }
+    let series: Vec<Series> = client.get(&path)?;
     if output.json {
         return output.json(&series);
     }

@@ -3,14 +3,13 @@
 use homeport_api::{CreatedPairingToken, NewPairingToken, PairingTokenInfo};
 
 use crate::{
+    api_path::ApiPath,
     args::TokenCommand,
     error::Result,
     find, human,
     output::{Output, Table, Tone, cell},
     stored_login::StoredLogin,
 };
-
-const TOKENS: &str = "/api/v1/pairing-tokens";
 
 /// `homeport token`
 pub(crate) fn run(command: Option<TokenCommand>, output: Output) -> Result<()> {
@@ -22,7 +21,7 @@ pub(crate) fn run(command: Option<TokenCommand>, output: Output) -> Result<()> {
                 .transpose()?
                 .map(|device| device.id);
             let created: CreatedPairingToken = client.post(
-                TOKENS,
+                &tokens(),
                 &NewPairingToken {
                     ttl_seconds: Some(ttl.as_secs()),
                     device_name: name,
@@ -43,7 +42,7 @@ pub(crate) fn run(command: Option<TokenCommand>, output: Output) -> Result<()> {
             Ok(())
         }
         TokenCommand::List => {
-            let tokens: Vec<PairingTokenInfo> = client.list(TOKENS)?;
+            let tokens: Vec<PairingTokenInfo> = client.list(&tokens())?;
             if output.json {
                 return output.json(&tokens);
             }
@@ -66,9 +65,13 @@ pub(crate) fn run(command: Option<TokenCommand>, output: Output) -> Result<()> {
             output.table(&table, "No tokens. Make one with `homeport token create`.")
         }
         TokenCommand::Delete { id } => {
-            client.delete(&format!("{TOKENS}/{id}"))?;
+            client.delete(&tokens().join(id))?;
             output.note(format_args!("Token {id} is deleted."));
             Ok(())
         }
     }
+}
+
+fn tokens() -> ApiPath {
+    ApiPath::new("pairing-tokens")
 }

@@ -8,7 +8,7 @@ pub(crate) mod questions;
 mod view;
 mod watch;
 
-use self::questions::{DEPLOYMENTS, devices, fetch, history, whom};
+use self::questions::{deployments, devices, fetch, history, whom};
 use crate::{
     args::{self, DeploymentCommand},
     bundle,
@@ -58,7 +58,7 @@ pub(crate) fn deploy(deploy: args::Deploy, output: Output) -> Result<()> {
         bundle: bundle.id,
         target,
     };
-    let deployment: Deployment = client.post(DEPLOYMENTS, &new)?;
+    let deployment: Deployment = client.post(&deployments(), &new)?;
     if deploy.watch {
         return watch::run(&client, deployment.id, deploy.limit.timeout, output);
     }
@@ -83,14 +83,14 @@ pub(crate) fn run(wanted: args::Deployment, output: Output) -> Result<()> {
     let client = StoredLogin::client()?;
     match wanted.command.unwrap_or(DeploymentCommand::List(wanted.list)) {
         DeploymentCommand::List(newest) => {
-            let (deployments, more) = client.first(DEPLOYMENTS, newest.limit)?;
-            list(&deployments, output)?;
+            let (newest, more) = client.first(&deployments(), newest.limit)?;
+            list(&newest, output)?;
             output.note_more(more);
             Ok(())
         }
         DeploymentCommand::Show { id } => show(&with_devices(&client, fetch(&client, id)?)?, output),
         DeploymentCommand::Cancel { id } => {
-            let deployment: Deployment = client.post_empty(&format!("{DEPLOYMENTS}/{id}/cancel"))?;
+            let deployment: Deployment = client.post_empty(&deployments().join(id).join("cancel"))?;
             let finished = deployment.finished;
             show(&with_devices(&client, deployment)?, output)?;
             if !finished {

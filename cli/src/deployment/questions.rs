@@ -2,31 +2,29 @@
 
 use homeport_api::{Deployment, DeviceProgress, StateChange, Target, UpdateHistory};
 
-use crate::{
-    client::{Client, encode},
-    error::Result,
-};
+use crate::{api_path::ApiPath, client::Client, error::Result};
 
 /// The deployments of the REST API.
-pub(super) const DEPLOYMENTS: &str = "/api/v1/deployments";
+pub(super) fn deployments() -> ApiPath {
+    ApiPath::new("deployments")
+}
 
 /// A deployment as it is now.
 pub(crate) fn fetch(client: &Client, id: u64) -> Result<Deployment> {
-    client.get(&format!("{DEPLOYMENTS}/{id}"))
+    client.get(&deployments().join(id))
 }
 
 /// Its devices.
 pub(crate) fn devices(client: &Client, id: u64) -> Result<Vec<DeviceProgress>> {
-    client.list(&format!("{DEPLOYMENTS}/{id}/devices"))
+    client.list(&deployments().join(id).join("devices"))
 }
 
 /// What a device went through.
 pub(crate) fn history(client: &Client, device: &DeviceProgress) -> Result<Vec<StateChange>> {
-    let path = format!(
-        "/api/v1/devices/{}/updates/{}",
-        encode(&device.device),
-        device.update.id
-    );
+    let path = ApiPath::new("devices")
+        .join(&device.device)
+        .join("updates")
+        .join(device.update.id);
     Ok(client.get::<UpdateHistory>(&path)?.history)
 }
 
