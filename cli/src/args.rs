@@ -23,12 +23,14 @@ Exit codes:
   4  not logged in, or not allowed
 
 Environment:
-  HOMEPORT_URL, HOMEPORT_TOKEN  server and session token instead of the stored login
-  HOMEPORT_CA                   file with the CA certificate (PEM) of that server
-  HOMEPORT_PASSWORD             password for `homeport login`
-  NO_COLOR                      no colours; there are none outside a terminal anyway
-  XDG_CONFIG_HOME               where the login is stored: $XDG_CONFIG_HOME/homeport/login.json,
-                                ~/.config/homeport/login.json without it";
+  HOMEPORT_URL             server instead of that of the stored login
+  HOMEPORT_TOKEN           access token instead of the stored login
+  HOMEPORT_CA              file with the CA certificate (PEM) of that server
+  HOMEPORT_CA_FINGERPRINT  SHA-256 fingerprint of that certificate, instead of the file
+  HOMEPORT_PASSWORD        password for `homeport login`
+  NO_COLOR                 no colours; there are none outside a terminal anyway
+  XDG_CONFIG_HOME          where the login is stored: $XDG_CONFIG_HOME/homeport/login.json,
+                           ~/.config/homeport/login.json without it";
 
 /// Operate a fleet of devices through a Homeport server.
 ///
@@ -111,7 +113,12 @@ pub(crate) struct Login {
     #[arg(long, value_name = "FILE", env = "HOMEPORT_CA")]
     pub(crate) ca: Option<PathBuf>,
     /// SHA-256 fingerprint of the CA certificate of the server, hexadecimal, colons allowed.
-    #[arg(long, value_name = "HEX", conflicts_with = "ca")]
+    #[arg(
+        long,
+        value_name = "HEX",
+        conflicts_with = "ca",
+        env = "HOMEPORT_CA_FINGERPRINT"
+    )]
     pub(crate) ca_fingerprint: Option<String>,
     /// File whose first line is the password; `-` is standard input.
     #[arg(long, value_name = "FILE")]

@@ -1,6 +1,7 @@
 //! The REST API over HTTPS.
 
 use std::{
+    fmt,
     io::{BufReader, Read},
     sync::Arc,
     time::Duration,
@@ -16,7 +17,7 @@ use ureq::{
 
 use crate::{
     api_path::ApiPath,
-    error::{Error, Result},
+    error::{Error, Result, WRONG_CREDENTIALS},
     event_stream::EventStream,
     server_url::ServerUrl,
     trust::{self, Roots},
@@ -39,14 +40,38 @@ const MAX_PROBLEM: u64 = 64 * 1024;
 pub(crate) struct Client {
     agent: ureq::Agent,
     url: ServerUrl,
-    token: Option<String>,
+    credential: Credential,
+}
+
+/// What a request is made with.
+#[derive(Clone)]
+pub(crate) enum Credential {
+    /// Nothing, before a login.
+    None,
+    /// The session that `homeport login` began.
+    Session(String),
+    /// The token in `HOMEPORT_TOKEN`: an access token, or that of a session.
+    Environment(String),
+}
+
+// === impl Credential ===
+
+/// Without the token.
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Session(_) => "Session",
+            Self::Environment(_) => "Environment",
+        })
+    }
 }
 
 // === impl Client ===
 
 impl Client {
     /// Trusts only certificates that `roots` issued.
-    pub(crate) fn new(url: ServerUrl, roots: &Roots, token: Option<String>) -> Self {
+    pub(crate) fn new(url: ServerUrl, roots: &Roots, credential: Credential) -> Self {
         let roots: Vec<_> = roots
             .certificates()
             .iter()
@@ -72,12 +97,16 @@ impl Client {
         Self {
             agent: config.new_agent(),
             url,
-            token,
+            credential,
         }
     }
 
     pub(crate) fn url(&self) -> &ServerUrl {
         &self.url
+    }
+
+    pub(crate) fn credential(&self) -> &Credential {
+        &self.credential
     }
 
     /// Fetches something.
@@ -205,9 +234,11 @@ impl Client {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url));
-        match &self.token {
-            Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
-            None => request,
+        match &self.credential {
+            Credential::None => request,
+            Credential::Session(token) | Credential::Environment(token) => {
+                request.header(header::AUTHORIZATION, format!("Bearer {token}"))
+            }
         }
     }
 
@@ -219,7 +250,13 @@ impl Client {
         if response.status().is_success() {
             return Ok(response);
         }
-        Err(Error::Problem(Box::new(problem(response))))
+        let problem = Box::new(problem(response));
+        Err(match self.credential {
+            Credential::Environment(_) if problem.status == 401 && problem.kind != WRONG_CREDENTIALS => {
+                Error::TokenRefused(problem)
+            }
+            _ => Error::Problem(problem),
+        })
     }
 
     fn exchange<B: AsSendBody>(

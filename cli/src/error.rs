@@ -7,6 +7,9 @@ use homeport_api::Problem;
 /// Shorthand for everything here.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
+/// The server's kind of problem for a wrong password.
+pub(crate) const WRONG_CREDENTIALS: &str = "wrong-credentials";
+
 /// An error that ends the command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -19,6 +22,9 @@ pub(crate) enum Error {
     /// The server answered with an error.
     #[error("{}", problem_text(.0))]
     Problem(Box<Problem>),
+    /// The server does not take the token in `HOMEPORT_TOKEN`.
+    #[error("the server does not take the token in HOMEPORT_TOKEN ({}, HTTP {})", .0.kind, .0.status)]
+    TokenRefused(Box<Problem>),
     /// The server does not take the password.
     #[error("{}", problem_text(.0))]
     WrongPassword(Box<Problem>),
@@ -74,7 +80,7 @@ impl Error {
         match self {
             Self::Usage(_) => 2,
             Self::Unreachable { .. } | Self::Untrusted { .. } => 3,
-            Self::NotLoggedIn | Self::WrongPassword(_) => 4,
+            Self::NotLoggedIn | Self::TokenRefused(_) | Self::WrongPassword(_) => 4,
             Self::Problem(problem) if matches!(problem.status, 401 | 403) => 4,
             Self::Problem(_)
             | Self::Failed(_)
@@ -96,10 +102,13 @@ impl Error {
     pub(crate) fn next_step(&self) -> Option<String> {
         match self {
             Self::NotLoggedIn => {
-                Some("log in with `homeport login <url>`, or set HOMEPORT_URL, HOMEPORT_TOKEN and HOMEPORT_CA".to_owned())
+                Some("log in with `homeport login <url>`, or set HOMEPORT_URL, HOMEPORT_CA_FINGERPRINT and HOMEPORT_TOKEN".to_owned())
             }
             Self::Problem(problem) if problem.status == 401 => {
                 Some("log in again with `homeport login`; sessions end after a while and when the password changes".to_owned())
+            }
+            Self::TokenRefused(_) => {
+                Some("it expired or was revoked, or its user is disabled: make another with `homeport access-token create`, or unset HOMEPORT_TOKEN to use your login".to_owned())
             }
             Self::WrongPassword(_) => {
                 Some("check user and password; the server's administrator can set a new one with `homeport-server reset-password`".to_owned())

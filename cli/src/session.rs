@@ -6,13 +6,13 @@ use serde_json::json;
 use crate::{
     api_path::ApiPath,
     args, ask,
-    client::Client,
-    error::{Error, Result},
+    client::{Client, Credential},
+    error::{Error, Result, WRONG_CREDENTIALS},
     human,
     output::Output,
     server_url::ServerUrl,
-    stored_login::{StoredLogin, read_roots},
-    trust::{Fingerprint, Roots},
+    stored_login::{StoredLogin, TOKEN_VARIABLE, read_roots, variable},
+    trust::Roots,
 };
 
 /// `homeport login`
@@ -29,7 +29,7 @@ pub(crate) fn login(login: args::Login, output: Output) -> Result<()> {
     let pinned = stored.filter(|stored| stored.url == url.to_string());
     let roots = match (&login.ca, &login.ca_fingerprint, &pinned) {
         (Some(file), _, _) => read_roots(file)?,
-        (None, Some(fingerprint), _) => matching_ca(&url, fingerprint)?,
+        (None, Some(fingerprint), _) => Roots::with_fingerprint(&url, fingerprint)?,
         (None, None, Some(pinned)) => Roots::from_pem(pinned.ca.as_bytes()).map_err(|e| {
             Error::Failed(format!(
                 "the stored CA certificate cannot be used: {e}; give --ca"
@@ -37,7 +37,7 @@ pub(crate) fn login(login: args::Login, output: Output) -> Result<()> {
         })?,
         (None, None, None) => ca_on_first_use(&url, output)?,
     };
-    let client = Client::new(url.clone(), &roots, None);
+    let client = Client::new(url.clone(), &roots, Credential::None);
     // An address that cannot be used is said before the password is asked for.
     let health = client.health()?;
     if let Some(trouble) = trouble(&health) {
@@ -71,6 +71,11 @@ pub(crate) fn login(login: args::Login, output: Output) -> Result<()> {
         session.user.name,
         human::relative(Some(session.expires_ms))
     ));
+    if variable(TOKEN_VARIABLE)?.is_some() {
+        output.note(format_args!(
+            "{TOKEN_VARIABLE} is set: its token is used, not this login."
+        ));
+    }
     Ok(())
 }
 
@@ -88,7 +93,7 @@ pub(crate) fn logout(output: Output) -> Result<()> {
     login.save()?;
     let url: ServerUrl = login.url.parse().map_err(Error::Failed)?;
     let roots = Roots::from_pem(login.ca.as_bytes()).map_err(Error::Failed)?;
-    match Client::new(url.clone(), &roots, Some(token)).delete(&session()) {
+    match Client::new(url.clone(), &roots, Credential::Session(token)).delete(&session()) {
         Ok(()) => {}
         Err(Error::Problem(problem)) if problem.status == 401 => {}
         Err(error) => output.note(format_args!(
@@ -126,8 +131,13 @@ pub(crate) fn whoami(output: Output) -> Result<()> {
             "server_status": health.status,
         }));
     }
+    let token = match client.credential() {
+        Credential::Environment(_) => format!("from {TOKEN_VARIABLE}"),
+        Credential::None | Credential::Session(_) => String::new(),
+    };
     output.pairs(&[
         ("user", user.name),
+        ("token", token),
         ("server", client.url().to_string()),
         ("trouble", trouble(&health).unwrap_or_default().to_owned()),
         ("server version", health.version),
@@ -155,22 +165,6 @@ pub(crate) fn change_password(change: &args::PasswordChange, output: Output) -> 
         .map_err(wrong_password)?;
     output.note("The password is changed.");
     Ok(())
-}
-
-fn matching_ca(url: &ServerUrl, fingerprint: &str) -> Result<Roots> {
-    let expected: Fingerprint = fingerprint.parse().map_err(Error::Usage)?;
-    let presented = Roots::presented_by(url)?;
-    match presented.fingerprint() {
-        Some(actual) if actual == expected => Ok(presented),
-        actual => Err(Error::Untrusted {
-            url: url.to_string(),
-            why: format!(
-                "its CA has the fingerprint {}",
-                actual.map_or_else(String::new, |actual| actual.to_string())
-            ),
-            next: "compare with the fingerprint that the server's administrator gave you; if that is right, something stands between you and the server".to_owned(),
-        }),
-    }
 }
 
 fn ca_on_first_use(url: &ServerUrl, output: Output) -> Result<Roots> {
@@ -206,7 +200,7 @@ fn session() -> ApiPath {
 
 fn wrong_password(error: Error) -> Error {
     match error {
-        Error::Problem(problem) if matches!(problem.status, 401 | 403) => Error::WrongPassword(problem),
+        Error::Problem(problem) if problem.kind == WRONG_CREDENTIALS => Error::WrongPassword(problem),
         error => error,
     }
 }

@@ -82,6 +82,23 @@ impl Roots {
         }
     }
 
+    /// The CA certificate that the server shows, if it has this fingerprint.
+    pub(crate) fn with_fingerprint(url: &ServerUrl, fingerprint: &str) -> Result<Self> {
+        let expected: Fingerprint = fingerprint.parse().map_err(Error::Usage)?;
+        let presented = Self::presented_by(url)?;
+        match presented.fingerprint() {
+            Some(actual) if actual == expected => Ok(presented),
+            actual => Err(Error::Untrusted {
+                url: url.to_string(),
+                why: format!(
+                    "its CA has the fingerprint {}",
+                    actual.map_or_else(String::new, |actual| actual.to_string())
+                ),
+                next: "compare with the fingerprint that the server's administrator gave you; if that is right, something stands between you and the server".to_owned(),
+            }),
+        }
+    }
+
     /// The fingerprint of the first certificate.
     pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
         self.0.first().map(|der| Fingerprint::of(der))

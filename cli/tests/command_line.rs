@@ -218,6 +218,78 @@ fn a_login_by_ca_file_and_environment_works() {
     assert_eq!(code(&whoami), 0, "{}", stderr(&whoami));
 }
 
+/// What a pipeline sets, which has no home directory.
+fn in_a_pipeline(double: &Double, variables: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_homeport"))
+        .args(["device", "list"])
+        .env_clear()
+        .env("HOMEPORT_URL", double.url())
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_pipeline_needs_no_login_but_a_token_and_a_fingerprint() {
+    let double = Double::start();
+    double.state().devices = vec![device("aaaa", "gate")];
+    let fingerprint = ("HOMEPORT_CA_FINGERPRINT", double.ca_fingerprint.as_str());
+    // As `cat` gives it.
+    let token = format!("{TOKEN}\n");
+    let listed = in_a_pipeline(&double, &[fingerprint, ("HOMEPORT_TOKEN", &token)]);
+    assert_eq!(code(&listed), 0, "{}", stderr(&listed));
+    assert!(stdout(&listed).contains("gate"));
+
+    double.state().requests.clear();
+    let wrong = "0f".repeat(32);
+    let impostor = in_a_pipeline(
+        &double,
+        &[("HOMEPORT_CA_FINGERPRINT", &wrong), ("HOMEPORT_TOKEN", TOKEN)],
+    );
+    assert_eq!(code(&impostor), 3, "{}", stderr(&impostor));
+    let both = in_a_pipeline(
+        &double,
+        &[fingerprint, ("HOMEPORT_CA", "ca.pem"), ("HOMEPORT_TOKEN", TOKEN)],
+    );
+    assert_eq!(code(&both), 2, "{}", stderr(&both));
+    for no_token in ["two words", " ", "g\u{e4}st"] {
+        let refused = in_a_pipeline(&double, &[fingerprint, ("HOMEPORT_TOKEN", no_token)]);
+        assert_eq!(code(&refused), 2, "{}", stderr(&refused));
+        assert!(
+            stderr(&refused).contains("HOMEPORT_TOKEN holds no token"),
+            "{}",
+            stderr(&refused)
+        );
+    }
+    assert!(double.state().requests.is_empty());
+}
+
+#[test]
+fn a_token_that_ended_is_not_answered_with_log_in() {
+    let double = Double::start();
+    let home = Home::logged_in(&double);
+    let refused = home
+        .command(&["devices"])
+        .env("HOMEPORT_TOKEN", "revoked")
+        .output()
+        .unwrap();
+    assert_eq!(code(&refused), 4);
+    let error = stderr(&refused);
+    assert!(error.contains("expired or was revoked"), "{error}");
+    assert!(
+        !error.contains("homeport login") && !error.contains("There is no such session"),
+        "{error}"
+    );
+
+    let stored = fs::read_to_string(home.login_file()).unwrap();
+    fs::write(home.login_file(), stored.replace(TOKEN, "ended")).unwrap();
+    assert!(
+        home.fails(&["devices"], 4)
+            .contains("log in again with `homeport login`")
+    );
+}
+
 #[test]
 fn no_password_goes_to_a_server_with_another_fingerprint() {
     let double = Double::start();

@@ -314,7 +314,7 @@ impl Shared {
                 if login["password"] == PASSWORD {
                     ok(&json!({ "token": TOKEN, "user": admin, "expires_ms": 4_000_000_000_000_i64 }))
                 } else {
-                    problem(401, "login-failed", "User or password is wrong.")
+                    problem(401, "wrong-credentials", "User or password is wrong.")
                 }
             }
             _ if !authorised(request) => problem(401, "not-logged-in", "There is no such session."),
