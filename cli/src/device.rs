@@ -35,8 +35,8 @@ pub(crate) fn run(device: args::Device, output: Output) -> Result<()> {
                 output,
             )
         }
-        DeviceCommand::Revoke(sure) => {
-            let device = find::device(&client, &sure.device)?;
+        DeviceCommand::Revoke { device, sure } => {
+            let device = find::device(&client, &device)?;
             let question = format!(
                 "Revoke {} ({})? It is cut off until it is paired again.",
                 device.name, device.id
@@ -49,8 +49,8 @@ pub(crate) fn run(device: args::Device, output: Output) -> Result<()> {
             );
             done(&revoked, &next, output)
         }
-        DeviceCommand::Delete(sure) => {
-            let device = find::device(&client, &sure.device)?;
+        DeviceCommand::Delete { device, sure } => {
+            let device = find::device(&client, &device)?;
             let question = format!("Delete {} ({}) and its history?", device.name, device.id);
             ask::confirm(&question, sure.yes)?;
             client.delete(&path(&device))?;

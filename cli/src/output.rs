@@ -69,6 +69,15 @@ impl Output {
         }
     }
 
+    /// A secret that is shown once: alone on stdout for a script, with a word on what it is for a person.
+    pub(crate) fn secret(self, secret: &str, note: impl Into<Line>) -> Result<()> {
+        self.line(secret)?;
+        if console::user_attended() {
+            self.note(note);
+        }
+        Ok(())
+    }
+
     /// Says how to see the rest of a list, if there is more.
     pub(crate) fn note_more(self, more: bool) {
         if more {

@@ -32,14 +32,13 @@ pub(crate) fn run(command: Option<TokenCommand>, output: Output) -> Result<()> {
             if output.json {
                 return output.json(&created);
             }
-            output.line(&created.token)?;
-            if console::user_attended() {
-                output.note(format_args!(
+            output.secret(
+                &created.token,
+                format_args!(
                     "Pairs one device, expires {}. On the device: homeport-agent pair <token>",
                     human::relative(Some(created.info.expires_ms))
-                ));
-            }
-            Ok(())
+                ),
+            )
         }
         TokenCommand::List => {
             let tokens: Vec<PairingTokenInfo> = client.list(&tokens())?;

@@ -164,9 +164,19 @@ pub(crate) enum DeviceCommand {
         name: String,
     },
     /// Revoke a device's certificate: it is cut off at once and must be paired again.
-    Revoke(Sure),
+    Revoke {
+        /// Id, beginning of the id, or name.
+        device: String,
+        #[command(flatten)]
+        sure: Sure,
+    },
     /// Delete a device and its history; cuts it off for good.
-    Delete(Sure),
+    Delete {
+        /// Id, beginning of the id, or name.
+        device: String,
+        #[command(flatten)]
+        sure: Sure,
+    },
     /// Show what a device measured.
     Telemetry(Telemetry),
     /// Show the updates that a device went through.
@@ -178,8 +188,6 @@ pub(crate) enum DeviceCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Sure {
-    /// Id, beginning of the id, or name.
-    pub(crate) device: String,
     /// Do not ask.
     #[arg(long, short)]
     pub(crate) yes: bool,
