@@ -10,6 +10,9 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 /// The server's kind of problem for a wrong password.
 pub(crate) const WRONG_CREDENTIALS: &str = "wrong-credentials";
 
+/// The server's kind of problem for what the user has no role for.
+const FORBIDDEN: &str = "forbidden";
+
 /// An error that ends the command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -112,6 +115,9 @@ impl Error {
             }
             Self::WrongPassword(_) => {
                 Some("check user and password; the server's administrator can set a new one with `homeport-server reset-password`".to_owned())
+            }
+            Self::Problem(problem) if problem.kind == FORBIDDEN => {
+                Some("`homeport whoami` shows your roles; an administrator grants others".to_owned())
             }
             Self::Problem(problem) if problem.status == 429 => Some("wait a little and try again".to_owned()),
             Self::Problem(problem) if problem.status >= 500 => {

@@ -4,6 +4,7 @@
 // What is printed goes through `output`, which clippy.toml sees to as well.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod access_token;
 mod api_path;
 mod args;
 mod ask;
@@ -16,10 +17,12 @@ mod error;
 mod event_stream;
 mod events;
 mod find;
+mod grant;
 mod group;
 mod human;
 mod line;
 mod output;
+mod project;
 mod server_url;
 mod session;
 mod stored_login;
@@ -27,6 +30,7 @@ mod telemetry;
 mod token;
 mod trust;
 mod update;
+mod user;
 
 use std::{
     env,
@@ -65,10 +69,13 @@ fn run(cli: Cli) -> Result<()> {
         Command::Password(change) => session::change_password(&change, output),
         Command::Device(device) => device::run(device, output),
         Command::Token(token) => token::run(token.command, output),
+        Command::Project(project) => project::run(project.command, output),
         Command::Group(group) => group::run(group.command, output),
         Command::Bundle(bundle) => bundle::run(bundle.command, output),
         Command::Deploy(deploy) => deployment::deploy(deploy, output),
         Command::Deployment(deployment) => deployment::run(deployment, output),
+        Command::User(user) => user::run(user.command, output),
+        Command::AccessToken(token) => access_token::run(token.command, output),
         Command::Audit(audit) => audit::run(&audit, output),
         Command::Events => events::run(output),
         Command::Completions { shell } => completions(shell),

@@ -143,6 +143,22 @@ impl Table {
         );
     }
 
+    /// Leaves a column out that has nothing in it.
+    pub(crate) fn without_empty(mut self, name: &str) -> Self {
+        let found = self.rows.first().and_then(|header| {
+            let mut names = header.iter().map(|cell| cell.render(false));
+            names.position(|found| found == name)
+        });
+        if let Some(column) = found
+            && self.rows.iter().skip(1).all(|row| row[column].is_empty())
+        {
+            for row in &mut self.rows {
+                row.remove(column);
+            }
+        }
+        self
+    }
+
     fn is_empty(&self) -> bool {
         self.rows.len() == 1
     }
@@ -247,6 +263,20 @@ mod tests {
                 "long-id               offline",
                 "b        x",
             ]
+        );
+    }
+
+    #[test]
+    fn a_column_with_nothing_in_it_can_be_left_out() {
+        let mut table = Table::new(&["ID", "PROJECT", "NAME"]);
+        table.row([cell("a"), cell(""), cell("x")]);
+        assert_eq!(plain(&table.without_empty("PROJECT")), ["ID  NAME", "a   x"]);
+        let mut table = Table::new(&["ID", "PROJECT"]);
+        table.row([cell("a"), cell("acme")]);
+        table.row([cell("b"), cell("")]);
+        assert_eq!(
+            plain(&table.without_empty("PROJECT")),
+            ["ID  PROJECT", "a   acme", "b"]
         );
     }
 

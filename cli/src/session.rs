@@ -8,7 +8,7 @@ use crate::{
     args, ask,
     client::{Client, Credential},
     error::{Error, Result, WRONG_CREDENTIALS},
-    human,
+    grant, human,
     output::Output,
     server_url::ServerUrl,
     stored_login::{StoredLogin, TOKEN_VARIABLE, read_roots, variable},
@@ -136,12 +136,19 @@ pub(crate) fn whoami(output: Output) -> Result<()> {
         Credential::None | Credential::Session(_) => String::new(),
     };
     output.pairs(&[
-        ("user", user.name),
+        ("user", user.name.clone()),
         ("token", token),
         ("server", client.url().to_string()),
         ("trouble", trouble(&health).unwrap_or_default().to_owned()),
         ("server version", health.version),
-    ])
+    ])?;
+    if !user.grants.is_empty() {
+        output.line("")?;
+    }
+    output.table(
+        &grant::table(&user.grants),
+        "You have no role yet. An administrator grants one with `homeport user grant`.",
+    )
 }
 
 /// `homeport password`

@@ -9,6 +9,7 @@
     reason = "a test stops where it fails"
 )]
 
+mod access;
 mod double;
 mod foreign;
 

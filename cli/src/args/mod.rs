@@ -1,10 +1,15 @@
 //! What can be typed.
 
+mod access;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub(crate) use self::access::{
+    AccessToken, AccessTokenCommand, Owner, Place, Project, ProjectCommand, User, UserCommand,
+};
 use crate::human;
 
 const EXAMPLES: &str = "\
@@ -53,7 +58,7 @@ pub(crate) enum Command {
     Login(Login),
     /// End the session and forget its token; the server stays trusted.
     Logout,
-    /// Show who is logged in, where, and the server's version.
+    /// Show who is logged in, where, with which roles, and the server's version.
     Whoami,
     /// Change your password; ends your other sessions.
     Password(PasswordChange),
@@ -63,6 +68,9 @@ pub(crate) enum Command {
     /// Pairing tokens: one lets one device join.
     #[command(visible_alias = "tokens")]
     Token(Token),
+    /// Projects: parts of the fleet that are kept apart, such as customers.
+    #[command(visible_alias = "projects")]
+    Project(Project),
     /// Groups of devices.
     #[command(visible_alias = "groups")]
     Group(Group),
@@ -75,6 +83,12 @@ pub(crate) enum Command {
     /// Deployments and how far they are.
     #[command(visible_alias = "deployments")]
     Deployment(Deployment),
+    /// Users, their passwords and their roles.
+    #[command(visible_alias = "users")]
+    User(User),
+    /// Access tokens: your own, or a service's, instead of a login.
+    #[command(visible_alias = "access-tokens")]
+    AccessToken(AccessToken),
     /// Show who did what, newest first.
     Audit(Newest),
     /// Follow what happens, as it happens, until interrupted.

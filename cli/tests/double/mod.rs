@@ -1,5 +1,7 @@
 //! A stand-in for the server: real TLS and HTTP on loopback, and just enough of the API for the command line to be tested alone.
 
+pub(crate) mod access;
+
 use std::{
     collections::{BTreeMap, HashMap},
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -14,13 +16,13 @@ use std::{
 };
 
 use homeport_api::{
-    Bundle, Deployment, Device, DeviceProgress, Event, Page, Problem, StateChange, Target, UpdateHistory,
-    User,
+    AccessToken, Bundle, Deployment, Device, DeviceProgress, Event, Page, Problem, StateChange, Target,
+    UpdateHistory, User, UserInfo,
 };
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::PrivatePkcs8KeyDer;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -50,6 +52,9 @@ struct Shared {
 pub(crate) struct State {
     pub(crate) devices: Vec<Device>,
     pub(crate) bundles: Vec<Bundle>,
+    pub(crate) users: Vec<UserInfo>,
+    /// Of every user.
+    pub(crate) access_tokens: Vec<AccessToken>,
     /// Devices of deployment 7, and what they went through.
     pub(crate) deployment: Option<Vec<Progressed>>,
     /// `METHOD /path?query` of every request.
@@ -86,6 +91,11 @@ struct Answer {
     status: u16,
     body: Vec<u8>,
 }
+
+const NO_CONTENT: Answer = Answer {
+    status: 204,
+    body: Vec::new(),
+};
 
 type Connection = StreamOwned<ServerConnection, TcpStream>;
 
@@ -217,6 +227,10 @@ impl Request {
                 .all(|(wanted, seen)| wanted == "*" || wanted == seen)
     }
 
+    fn json<T: DeserializeOwned>(&self) -> T {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
     fn parameter(&self, name: &str) -> Option<&str> {
         let mut parameters = self.query.split('&').filter_map(|pair| pair.split_once('='));
         parameters
@@ -298,6 +312,11 @@ impl Shared {
                 body: body.clone().into_bytes(),
             };
         }
+        if authorised(request)
+            && let Some(answer) = access::answer(&mut state, request, &path)
+        {
+            return answer;
+        }
         let admin = User {
             name: "admin".to_owned(),
             grants: Vec::new(),
@@ -319,10 +338,7 @@ impl Shared {
             }
             _ if !authorised(request) => problem(401, "not-logged-in", "There is no such session."),
             ("GET", ["session"]) => ok(&admin),
-            ("DELETE", _) | ("PUT", ["groups", ..]) => Answer {
-                status: 204,
-                body: Vec::new(),
-            },
+            ("DELETE", _) | ("PUT", ["groups", ..]) => NO_CONTENT,
             ("GET", ["devices"]) => match request.parameter("find") {
                 Some(text) => page(request, &find(&state.devices, text)),
                 None => page(request, &state.devices),
@@ -334,10 +350,13 @@ impl Shared {
             },
             ("POST", ["bundles"]) => {
                 let id = format!("{:x}", Sha256::digest(&request.body));
-                if request.query != format!("sha256={id}") {
+                if request.parameter("sha256") != Some(&id) {
                     return problem(400, "corrupt", "The upload is damaged.");
                 }
-                let bundle = bundle(&id, "1.4.0", request.body.len() as u64);
+                let bundle = Bundle {
+                    project: request.parameter("project").map(decode),
+                    ..bundle(&id, "1.4.0", request.body.len() as u64)
+                };
                 state.uploads.push(request.body.clone());
                 state.bundles.push(bundle.clone());
                 ok(&bundle)
@@ -424,6 +443,11 @@ fn find(devices: &[Device], text: &str) -> Vec<Device> {
         .into_iter()
         .find(|found| !found.is_empty())
         .unwrap_or_default()
+}
+
+/// An element or a value as it was before it was encoded, as far as the tests go.
+fn decode(text: &str) -> String {
+    text.replace("%2F", "/").replace("%40", "@")
 }
 
 /// What is asked for of a list, at most two items at a time. Its cursor is the number of items before.

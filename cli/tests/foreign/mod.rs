@@ -13,6 +13,65 @@ const EVIL: &str = "\u{1b}[31mred\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}1m\r\nb\n\tc\u{8}
 /// What of it can be seen.
 const SEEN: &str = "]0;t";
 
+/// Command lines that end well.
+const GO_WELL: &[&str] = &[
+    "whoami",
+    "devices",
+    "devices --group §",
+    "device show aa",
+    "device rename aa §",
+    "device revoke aa --yes",
+    "device delete aa --yes",
+    "device updates aa",
+    "device telemetry aa",
+    "groups",
+    "group create §",
+    "group show §",
+    "group add § aa bb",
+    "group remove § aa bb",
+    "group delete §",
+    "tokens",
+    "token create --name § --device aa",
+    "bundles",
+    "bundle show bb",
+    "bundle delete bb",
+    "bundle upload ./§.raucb",
+    "deploy bb --device aa",
+    "deploy ./§.raucb --group §",
+    "deployments",
+    "deployment show 7",
+    "deployment cancel 7",
+    "projects",
+    "project create §",
+    "project delete §",
+    "users",
+    "user show §",
+    "user create §",
+    "user create § --project §",
+    "user enable §",
+    "user disable §",
+    "user delete § --yes",
+    "user reset-password §",
+    "user grant § operator",
+    "user grant § operator --project §",
+    "user grant § operator --group §",
+    "access-tokens",
+    "access-token list --user §",
+    "access-token create --name § --role viewer --project §",
+    "access-token create --name § --role viewer --user §",
+    "access-token revoke 1",
+    "access-token revoke 1 --user §",
+    "audit",
+    "login --user § --password-file -",
+    "devices --json",
+    "device show aa --json",
+    "deployment show 7 --json",
+    "users --json",
+    "user show § --json",
+    "projects --json",
+    "access-tokens --json",
+];
+
 type Answers = Vec<(&'static str, u16, Value)>;
 
 /// A command line, its exit code, and the answers that differ from [`answers`].
@@ -33,7 +92,7 @@ fn device() -> Value {
     json!({
         "id": "aa§", "name": "§", "online": false, "last_seen_ms": 0, "paired_ms": 0, "revoked": false, "certificate_sha256": "§",
         "certificate_expires_ms": 0, "address": "§", "serial": "§", "model": "§", "os_version": "§", "os": "§", "agent_version": "§",
-        "kernel": "§", "architecture": "§", "hostname": "§", "updater": "§", "compatible": "§", "groups": ["§", "§"],
+        "kernel": "§", "architecture": "§", "hostname": "§", "updater": "§", "compatible": "§", "project": "§", "groups": ["§", "§"],
         "update": update(RolledBack),
         "slots": [{
             "name": "§", "bootname": "§", "state": "§", "boot_status": "§", "version": "§", "installed_at": "§",
@@ -43,15 +102,43 @@ fn device() -> Value {
 
 fn bundle() -> Value {
     json!({
-        "id": "bb§", "size": 1, "created_ms": 0, "created_by": "§", "compatible": "§", "version": "§", "description": "§", "build": "§",
+        "id": "bb§", "project": "§", "size": 1, "created_ms": 0, "created_by": "§", "compatible": "§", "version": "§", "description": "§", "build": "§",
         "format": "§", "manifest_hash": "§",
         "images": [{ "slot_class": "§", "filename": "§", "size": 1, "adaptive": ["§", "§"] }],
     })
 }
 
+fn grant() -> Value {
+    json!({ "id": 1, "role": "operator", "project": "§", "group": "§" })
+}
+
+fn user() -> Value {
+    json!({
+        "name": "§", "kind": "person", "project": "§", "disabled": true, "created_ms": 0, "last_login_ms": 0, "grants": [grant(), grant()],
+    })
+}
+
+/// A user without a role on a project.
+fn with_a_role_on_a_group() -> Value {
+    let mut user = user();
+    user["grants"] = json!([{ "id": 1, "role": "operator", "project": null, "group": "§" }]);
+    user
+}
+
+/// A service as it is made.
+fn service() -> Value {
+    json!({ "user": user(), "password": null })
+}
+
+fn access_token() -> Value {
+    json!({
+        "id": 1, "name": "§", "role": "viewer", "project": "§", "created_ms": 0, "expires_ms": 0, "last_used_ms": 0,
+    })
+}
+
 fn deployment(finished: bool) -> Value {
     json!({
-        "id": 7, "bundle": "§", "version": "§", "target": { "device": "aa§" }, "device_name": "§", "created_ms": 0, "created_by": "§",
+        "id": 7, "bundle": "§", "version": "§", "target": { "device": "aa§" }, "device_name": "§", "project": "§", "created_ms": 0, "created_by": "§",
         "finished": finished, "states": { "§": 1 }, "updated_ms": 0,
     })
 }
@@ -79,7 +166,7 @@ fn problem(status: u16, detail: &str) -> Value {
 /// What the stand-in answers, unless a case says otherwise.
 fn answers() -> Answers {
     let token = json!({
-        "id": 1, "created_ms": 0, "created_by": "§", "expires_ms": 0, "device_name": "§", "used_by": "§", "token": "§",
+        "id": 1, "created_ms": 0, "created_by": "§", "expires_ms": 0, "project": "§", "device_name": "§", "used_by": "§", "token": "§",
     });
     let mut history = update(RolledBack);
     history["history"] = json!([
@@ -89,16 +176,15 @@ fn answers() -> Answers {
             "reason": { "code": "health_check", "detail": "§" },
         },
     ]);
-    let group = json!({ "name": "§", "devices": 1 });
-    let entry = json!({ "id": 1, "at_ms": 0, "actor": "§", "action": "§", "subject": "§", "detail": "§" });
-    let session =
-        json!({ "token": TOKEN, "user": { "name": "§", "grants": [], "permissions": [] }, "expires_ms": 0 });
+    let group = json!({ "name": "§", "project": "§", "devices": 1 });
+    let entry = json!({ "id": 1, "at_ms": 0, "actor": "§", "project": "§", "action": "§", "subject": "§", "detail": "§" });
+    let project = json!({ "path": "§", "devices": 1 });
+    let created_user = json!({ "user": user(), "password": "§" });
+    let me = json!({ "name": "§", "grants": [grant()], "permissions": [] });
+    let session = json!({ "token": TOKEN, "user": me, "expires_ms": 0 });
     [
         ("GET health", json!({ "status": "§", "version": "§" })),
-        (
-            "GET session",
-            json!({ "name": "§", "grants": [], "permissions": [] }),
-        ),
+        ("GET session", me),
         ("POST session", session),
         ("GET devices", page(&[device()])),
         ("PATCH devices/*", device()),
@@ -121,6 +207,22 @@ fn answers() -> Answers {
         ("GET deployments/7", deployment(true)),
         ("POST deployments/7/cancel", deployment(false)),
         ("GET deployments/7/devices", page(&[progressed(RolledBack)])),
+        ("GET users", page(&[user()])),
+        ("POST users", created_user.clone()),
+        ("GET users/*", user()),
+        ("PATCH users/*", user()),
+        ("POST users/*/password", created_user),
+        ("POST users/*/grants", grant()),
+        ("DELETE users/*", json!(null)),
+        ("DELETE users/*/grants/1", json!(null)),
+        ("GET users/*/tokens", page(&[access_token()])),
+        (
+            "POST users/*/tokens",
+            json!({ "secret": "§", "token": access_token() }),
+        ),
+        ("DELETE users/*/tokens/1", json!(null)),
+        ("GET projects", page(std::slice::from_ref(&project))),
+        ("POST projects", project),
         ("GET audit", page(&[entry])),
     ]
     .map(|(request, body)| (request, 200, body))
@@ -131,41 +233,7 @@ fn cases() -> Vec<Case> {
     let well = |line: &'static str| (line.split(' ').collect(), 0, Vec::new());
     let fails = |line: &'static str, code, answers| (line.split(' ').collect(), code, answers);
     let none = || page(&[]);
-    let mut cases: Vec<Case> = [
-        "whoami",
-        "devices",
-        "devices --group §",
-        "device show aa",
-        "device rename aa §",
-        "device revoke aa --yes",
-        "device delete aa --yes",
-        "device updates aa",
-        "device telemetry aa",
-        "groups",
-        "group create §",
-        "group show §",
-        "group add § aa bb",
-        "group remove § aa bb",
-        "group delete §",
-        "tokens",
-        "token create --name § --device aa",
-        "bundles",
-        "bundle show bb",
-        "bundle delete bb",
-        "bundle upload ./§.raucb",
-        "deploy bb --device aa",
-        "deploy ./§.raucb --group §",
-        "deployments",
-        "deployment show 7",
-        "deployment cancel 7",
-        "audit",
-        "login --user § --password-file -",
-        "devices --json",
-        "device show aa --json",
-        "deployment show 7 --json",
-    ]
-    .map(well)
-    .into();
+    let mut cases: Vec<Case> = GO_WELL.iter().copied().map(well).collect();
     cases.extend([
         // A watch, to its end and not.
         fails("deployment watch 7", 1, Vec::new()),
@@ -192,7 +260,16 @@ fn cases() -> Vec<Case> {
             1,
             vec![("GET bundles", 200, page(&[bundle(), bundle()]))],
         ),
+        fails("user revoke §", 1, Vec::new()),
+        fails("user revoke § --project §", 1, Vec::new()),
+        fails(
+            "user revoke § --group §",
+            0,
+            vec![("GET users/*", 200, with_a_role_on_a_group())],
+        ),
+        fails("user create § --service", 0, vec![("POST users", 200, service())]),
         // Questions and files.
+        fails("user delete §", 2, Vec::new()),
         fails("device revoke aa", 2, Vec::new()),
         fails("device delete aa", 2, Vec::new()),
         fails("bundle upload missing-§", 1, Vec::new()),
@@ -204,6 +281,9 @@ fn cases() -> Vec<Case> {
         fails("§", 2, Vec::new()),
         fails("device telemetry aa --since §", 2, Vec::new()),
         fails("deployment show §", 2, Vec::new()),
+        fails("user grant mia §", 2, Vec::new()),
+        fails("access-token create --name ci --role §", 2, Vec::new()),
+        fails("access-token revoke §", 2, Vec::new()),
         // Answers that are none.
         fails("devices", 1, vec![("GET devices", 200, json!({ "items": "§" }))]),
         fails(
@@ -222,6 +302,8 @@ fn cases() -> Vec<Case> {
             cases.push(fails("devices", code, answer));
         }
     }
+    let forbidden = json!({ "type": "forbidden", "title": "§", "status": 403, "detail": "§" });
+    cases.push(fails("devices", 4, vec![("GET devices", 403, forbidden)]));
     let refused = || problem(401, "§");
     cases.push(fails(
         "login --password-file -",
@@ -277,6 +359,43 @@ fn check(line: &str, text: &str, out: &str, err: &str) -> Lines {
         "{line} shows none of it: {out:?} {err:?}"
     );
     (out.lines().count(), err.lines().count())
+}
+
+/// Every command below `command`, as `--help` lists them.
+fn commands(command: &str) -> Vec<String> {
+    let line: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+    let help = Home::new().ok(&line);
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = listed
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')))
+        .filter_map(|line| line.split(' ').next())
+        .filter(|name| *name != "help");
+    let below: Vec<String> = names
+        .flat_map(|name| commands(format!("{command} {name}").trim_start()))
+        .collect();
+    if below.is_empty() {
+        vec![command.to_owned()]
+    } else {
+        below
+    }
+}
+
+#[test]
+fn every_command_is_in_the_table() {
+    // They print nothing that is foreign; events have a test of their own.
+    let without = ["completions", "events", "password", "token delete"];
+    let cases = cases();
+    for command in commands("") {
+        let words: Vec<&str> = command.split(' ').collect();
+        let in_table = cases.iter().any(|(line, ..)| {
+            line.starts_with(&words) || words[1..] == ["list"] && line[0] == format!("{}s", words[0])
+        });
+        assert!(
+            in_table || without.contains(&command.as_str()),
+            "`homeport {command}` prints who knows what"
+        );
+    }
 }
 
 #[test]
