@@ -17,18 +17,19 @@ pub(crate) fn run(wanted: &args::Newest, output: Output) -> Result<()> {
     if output.json {
         return output.json(&entries);
     }
-    let mut table = Table::new(&["ID", "TIME", "WHO", "ACTION", "SUBJECT", "DETAIL"]);
+    let mut table = Table::new(&["ID", "TIME", "WHO", "ACTION", "PROJECT", "SUBJECT", "DETAIL"]);
     for entry in entries {
         table.row([
             (entry.id.to_string(), Tone::Faint),
             cell(human::absolute(entry.at_ms)),
             cell(entry.actor),
             cell(entry.action),
+            cell(entry.project.unwrap_or_default()),
             cell(entry.subject),
             cell(entry.detail),
         ]);
     }
-    output.table(&table, "No entries.")?;
+    output.table(&table.without_empty("PROJECT"), "No entries.")?;
     output.note_more(more);
     Ok(())
 }

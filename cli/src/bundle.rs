@@ -21,6 +21,8 @@ use crate::{
 };
 
 const HASH_BLOCK: usize = 256 * 1024;
+/// Where a bundle is that belongs to no project.
+const EVERY_PROJECT: &str = "every project";
 /// Digits of an id that are shown in tables.
 const SHORT_ID: usize = 12;
 
@@ -28,12 +30,23 @@ const SHORT_ID: usize = 12;
 pub(crate) fn run(command: Option<BundleCommand>, output: Output) -> Result<()> {
     let client = StoredLogin::client()?;
     match command.unwrap_or(BundleCommand::List) {
-        BundleCommand::Upload { file } => show(&upload(&client, &file, output)?, output),
+        BundleCommand::Upload { file, project } => {
+            let project = project.as_deref().filter(|project| !project.is_empty());
+            let is_there = |bundle: &Bundle| bundle.project.as_deref() == project;
+            let uploaded = upload(&client, &file, project, is_there, output)?;
+            show(&[uploaded], output)
+        }
         BundleCommand::List => list(&client.list::<Bundle>(&bundles())?, output),
-        BundleCommand::Show { bundle } => show(&find::bundle(&client, &bundle)?, output),
-        BundleCommand::Delete { bundle, force } => {
-            let bundle = find::bundle(&client, &bundle)?;
-            let mut path = bundles().join(&bundle.id);
+        BundleCommand::Show { bundle } => show(&find::bundles(&client, &bundle)?, output),
+        BundleCommand::Delete {
+            bundle,
+            project,
+            force,
+        } => {
+            let bundle = in_one_project(find::bundles(&client, &bundle)?, project.as_deref())?;
+            // Also when it is in none: the server would choose a project itself.
+            let project = bundle.project.as_deref().unwrap_or_default();
+            let mut path = bundles().join(&bundle.id).query("project", project);
             if force {
                 path = path.query("force", true);
             }
@@ -48,9 +61,31 @@ pub(crate) fn run(command: Option<BundleCommand>, output: Output) -> Result<()> 
     }
 }
 
-/// Uploads a file unless the server has it.
+/// Uploads a file for a target's project, unless the server has it where the target can get it.
+pub(crate) fn upload_for(
+    client: &Client,
+    path: &Path,
+    project: Option<&str>,
+    output: Output,
+) -> Result<Bundle> {
+    upload(
+        client,
+        path,
+        project,
+        |bundle| find::is_for(bundle, project),
+        output,
+    )
+}
+
+/// Uploads a file unless one of the server's bundles with the same content `is_there`.
 #[expect(clippy::disallowed_methods, reason = "the bar's messages are constants")]
-pub(crate) fn upload(client: &Client, path: &Path, output: Output) -> Result<Bundle> {
+fn upload(
+    client: &Client,
+    path: &Path,
+    project: Option<&str>,
+    is_there: impl Fn(&Bundle) -> bool,
+    output: Output,
+) -> Result<Bundle> {
     let unreadable = |source| Error::File {
         what: "cannot read the bundle",
         path: path.to_owned(),
@@ -68,23 +103,20 @@ pub(crate) fn upload(client: &Client, path: &Path, output: Output) -> Result<Bun
     let bar = progress_bar(length, output);
     bar.set_message("reading");
     let id = hash(&mut bar.wrap_read(&mut file)).map_err(unreadable)?;
-    match client.get(&bundles().join(&id)) {
-        Ok(bundle) => {
-            bar.finish_and_clear();
-            output.note("The server has this bundle already.");
-            return Ok(bundle);
-        }
-        Err(Error::Problem(problem)) if problem.status == 404 => {}
-        Err(error) => return Err(error),
+    let mut known = client.list::<Bundle>(&bundles())?.into_iter();
+    if let Some(bundle) = known.find(|bundle| bundle.id == id && is_there(bundle)) {
+        bar.finish_and_clear();
+        output.note("The server has this bundle already.");
+        return Ok(bundle);
     }
     file.rewind().map_err(unreadable)?;
     bar.reset();
     bar.set_message("uploading");
-    let uploaded = client.upload(
-        &bundles().query("sha256", &id),
-        bar.wrap_read(file.take(length)),
-        length,
-    );
+    let mut target = bundles().query("sha256", &id);
+    if let Some(project) = project {
+        target = target.query("project", project);
+    }
+    let uploaded = client.upload(&target, bar.wrap_read(file.take(length)), length);
     bar.finish_and_clear();
     uploaded
 }
@@ -103,6 +135,7 @@ fn list(bundles: &[Bundle], output: Output) -> Result<()> {
         "VERSION",
         "COMPATIBLE",
         "SIZE",
+        "PROJECT",
         "UPLOADED",
         "BY",
         "DESCRIPTION",
@@ -113,15 +146,21 @@ fn list(bundles: &[Bundle], output: Output) -> Result<()> {
             (bundle.version.clone(), Tone::Strong),
             cell(&bundle.compatible),
             cell(human::size(bundle.size)),
+            cell(bundle.project.clone().unwrap_or_default()),
             cell(human::relative(Some(bundle.created_ms))),
             cell(&bundle.created_by),
             cell(&bundle.description),
         ]);
     }
-    output.table(&table, "No bundles. Upload one with `homeport bundle upload`.")
+    output.table(
+        &table.without_empty("PROJECT"),
+        "No bundles. Upload one with `homeport bundle upload`.",
+    )
 }
 
-fn show(bundle: &Bundle, output: Output) -> Result<()> {
+/// A bundle, of which there is an entry for each project that has it.
+fn show(entries: &[Bundle], output: Output) -> Result<()> {
+    let [bundle, ..] = entries else { return Ok(()) };
     if output.json {
         return output.json(bundle);
     }
@@ -136,6 +175,7 @@ fn show(bundle: &Bundle, output: Output) -> Result<()> {
             "size",
             format!("{} ({} bytes)", human::size(bundle.size), bundle.size),
         ),
+        ("project", projects(entries)),
         ("manifest hash", bundle.manifest_hash.clone()),
         (
             "uploaded",
@@ -156,6 +196,35 @@ fn show(bundle: &Bundle, output: Output) -> Result<()> {
         ]);
     }
     output.table(&table, "")
+}
+
+/// The entry of a bundle that is meant: in this project, in none if the project is empty, or the only one there is.
+fn in_one_project(mut entries: Vec<Bundle>, project: Option<&str>) -> Result<Bundle> {
+    let all = projects(&entries);
+    if let Some(project) = project {
+        entries.retain(|bundle| bundle.project.as_deref().unwrap_or_default() == project);
+    }
+    match (entries.pop(), entries.is_empty()) {
+        (Some(bundle), true) => Ok(bundle),
+        (Some(_), false) => Err(Error::Usage(format!(
+            "this bundle is in several places ({all}); say with --project from which one to delete it, --project '' for every project"
+        ))),
+        (None, _) => Err(Error::Failed(format!(
+            "this bundle is not there; it is in {}",
+            if all.is_empty() { EVERY_PROJECT } else { &all }
+        ))),
+    }
+}
+
+/// Where a bundle is, or nothing if it is only where every project can deploy it.
+fn projects(entries: &[Bundle]) -> String {
+    if entries.iter().all(|bundle| bundle.project.is_none()) {
+        return String::new();
+    }
+    let places = entries
+        .iter()
+        .map(|bundle| bundle.project.as_deref().unwrap_or(EVERY_PROJECT));
+    places.collect::<Vec<_>>().join(", ")
 }
 
 fn bundles() -> ApiPath {
@@ -188,6 +257,7 @@ fn progress_bar(length: u64, output: Output) -> ProgressBar {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::find::tests::in_project;
 
     #[test]
     fn the_hash_is_the_bundle_id() {
@@ -195,6 +265,21 @@ mod tests {
             hash(&mut &b"abc"[..]).unwrap(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+    }
+
+    #[test]
+    fn a_bundle_is_deleted_from_one_place_that_is_certain() {
+        let from = |places: &[Option<&str>], wanted| {
+            let entries = places.iter().map(|place| in_project(*place)).collect();
+            in_one_project(entries, wanted).map(|bundle| bundle.project)
+        };
+        assert_eq!(from(&[None], None).unwrap(), None);
+        assert_eq!(from(&[Some("a")], None).unwrap().as_deref(), Some("a"));
+        assert_eq!(from(&[Some("a"), None], Some("")).unwrap(), None);
+        assert_eq!(from(&[Some("a"), None], Some("a")).unwrap().as_deref(), Some("a"));
+        assert!(matches!(from(&[Some("a"), None], None), Err(Error::Usage(_))));
+        let error = from(&[None], Some("a")).unwrap_err().to_string();
+        assert!(error.contains(EVERY_PROJECT), "{error}");
     }
 
     #[test]

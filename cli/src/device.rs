@@ -4,7 +4,7 @@ use homeport_api::{Device, DevicePatch, DeviceUpdate, UpdateOrigin};
 
 use crate::{
     api_path::ApiPath,
-    args::{self, DeviceCommand},
+    args::{self, DeviceCommand, DeviceList},
     ask,
     client::Client,
     error::Result,
@@ -18,7 +18,7 @@ use crate::{
 pub(crate) fn run(device: args::Device, output: Output) -> Result<()> {
     let client = StoredLogin::client()?;
     match device.command.unwrap_or(DeviceCommand::List(device.list)) {
-        DeviceCommand::List(wanted) => list(&client, wanted.group.as_deref(), output),
+        DeviceCommand::List(wanted) => list(&client, &wanted, output),
         DeviceCommand::Show { device } => show(&find::device(&client, &device)?, output),
         DeviceCommand::Rename { device, name } => {
             let device = find::device(&client, &device)?;
@@ -34,6 +34,20 @@ pub(crate) fn run(device: args::Device, output: Output) -> Result<()> {
                 &format!("{} is now called {}.", device.name, renamed.name),
                 output,
             )
+        }
+        DeviceCommand::Move { device, project, .. } => {
+            let device = find::device(&client, &device)?;
+            let change = DevicePatch {
+                // An empty one takes it out.
+                project: Some(project.unwrap_or_default()),
+                ..DevicePatch::default()
+            };
+            let moved: Device = client.patch(&path(&device), &change)?;
+            let message = match &moved.project {
+                Some(project) => format!("{} is in project {project}.", moved.name),
+                None => format!("{} is in no project.", moved.name),
+            };
+            done(&moved, &message, output)
         }
         DeviceCommand::Revoke { device, sure } => {
             let device = find::device(&client, &device)?;
@@ -65,18 +79,21 @@ pub(crate) fn run(device: args::Device, output: Output) -> Result<()> {
     }
 }
 
-/// Lists all devices, or those of a group.
-pub(crate) fn list(client: &Client, group: Option<&str>, output: Output) -> Result<()> {
+/// Lists all devices, or those of a group or project.
+pub(crate) fn list(client: &Client, wanted: &DeviceList, output: Output) -> Result<()> {
     let mut path = ApiPath::new("devices");
-    if let Some(group) = group {
+    if let Some(group) = &wanted.group {
         path = path.query("group", group);
+    }
+    if let Some(project) = &wanted.project {
+        path = path.query("project", project);
     }
     let devices: Vec<Device> = client.list(&path)?;
     if output.json {
         return output.json(&devices);
     }
     let mut table = Table::new(&[
-        "ID", "NAME", "STATE", "SEEN", "VERSION", "MODEL", "GROUPS", "UPDATE",
+        "ID", "NAME", "STATE", "SEEN", "VERSION", "MODEL", "PROJECT", "GROUPS", "UPDATE",
     ]);
     for device in &devices {
         table.row([
@@ -86,6 +103,7 @@ pub(crate) fn list(client: &Client, group: Option<&str>, output: Output) -> Resu
             cell(seen(device)),
             cell(&device.os_version),
             cell(device.model.clone().unwrap_or_default()),
+            cell(device.project.clone().unwrap_or_default()),
             cell(device.groups.join(", ")),
             device.update.as_ref().map_or_else(
                 || cell(""),
@@ -96,13 +114,14 @@ pub(crate) fn list(client: &Client, group: Option<&str>, output: Output) -> Resu
             ),
         ]);
     }
-    let empty = match group {
-        Some(_) => "No devices in this group. Add some with `homeport group add`.",
-        None => {
+    let empty = match (&wanted.group, &wanted.project) {
+        (Some(_), _) => "No devices in this group. Add some with `homeport group add`.",
+        (None, Some(_)) => "No devices in this project. Move some there with `homeport device move`.",
+        (None, None) => {
             "No devices yet. `homeport token create` makes a token; on the device: homeport-agent pair <token>"
         }
     };
-    output.table(&table, empty)
+    output.table(&table.without_empty("PROJECT"), empty)
 }
 
 fn show(device: &Device, output: Output) -> Result<()> {
@@ -133,6 +152,7 @@ fn show(device: &Device, output: Output) -> Result<()> {
         ("agent", device.agent_version.clone()),
         ("updater", device.updater.clone()),
         ("compatible", device.compatible.clone()),
+        ("project", device.project.clone().unwrap_or_default()),
         ("groups", device.groups.join(", ")),
         ("paired", human::absolute(device.paired_ms)),
         (

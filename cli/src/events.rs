@@ -104,7 +104,7 @@ fn show(event: &Event, output: Output) -> Result<()> {
             )
         }
         Event::Bundle { bundle } => (bundle.version.as_str(), "bundle uploaded".to_owned(), Tone::Plain),
-        Event::BundleRemoved { id } => (id.as_str(), "bundle deleted".to_owned(), Tone::Plain),
+        Event::BundleRemoved { id, .. } => (id.as_str(), "bundle deleted".to_owned(), Tone::Plain),
         Event::Resync => ("", "events may be missing here".to_owned(), Tone::Attention),
     };
     output.line(

@@ -1,5 +1,7 @@
 //! What people call a thing, and which one they mean.
 
+use std::collections::HashSet;
+
 use homeport_api::{Bundle, Device};
 
 use crate::{
@@ -24,9 +26,35 @@ pub(crate) fn device(client: &Client, wanted: &str) -> Result<Device> {
     only(client.list(&path)?, wanted)
 }
 
-/// The bundle with this id, version, or beginning of the id.
-pub(crate) fn bundle(client: &Client, wanted: &str) -> Result<Bundle> {
-    only(matching(client.list(&ApiPath::new("bundles"))?, wanted), wanted)
+/// The bundle with this id, version, or beginning of the id: an entry for each project that has it, at least one.
+pub(crate) fn bundles(client: &Client, wanted: &str) -> Result<Vec<Bundle>> {
+    same_content(matching(client.list(&ApiPath::new("bundles"))?, wanted), wanted)
+}
+
+/// The bundle with this id, version, or beginning of the id. What a target in `project` can get goes before what it cannot.
+pub(crate) fn bundle_for(client: &Client, wanted: &str, project: Option<&str>) -> Result<Bundle> {
+    let found = matching(client.list(&ApiPath::new("bundles"))?, wanted);
+    let (near, far): (Vec<_>, Vec<_>) = found.into_iter().partition(|bundle| is_for(bundle, project));
+    let found = if near.is_empty() { far } else { near };
+    same_content(found, wanted).map(|mut entries| entries.remove(0))
+}
+
+/// Whether a device or group of this project can get the bundle.
+pub(crate) fn is_for(bundle: &Bundle, project: Option<&str>) -> bool {
+    let Some(above) = bundle.project.as_deref() else {
+        return true;
+    };
+    project
+        .and_then(|project| project.strip_prefix(above))
+        .is_some_and(|below| below.is_empty() || below.starts_with('/'))
+}
+
+/// All of `found`, if they are one file in several projects.
+fn same_content(found: Vec<Bundle>, wanted: &str) -> Result<Vec<Bundle>> {
+    let mut seen = HashSet::new();
+    let distinct = found.iter().filter(|bundle| seen.insert(&bundle.id));
+    only(distinct.cloned().collect(), wanted)?;
+    Ok(found)
 }
 
 /// Those that are meant: by their id, else by their name, else by the beginning of their id.
@@ -93,8 +121,17 @@ impl Named for Bundle {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A bundle that this project has, or every one.
+    pub(crate) fn in_project(project: Option<&str>) -> Bundle {
+        serde_json::from_value(serde_json::json!({
+            "id": "b", "project": project, "size": 1, "created_ms": 0, "created_by": "", "compatible": "", "version": "",
+            "description": "", "build": "", "format": "", "manifest_hash": "", "images": [],
+        }))
+        .unwrap()
+    }
 
     fn devices() -> Vec<Device> {
         [
@@ -132,5 +169,24 @@ mod tests {
         assert!(one("twin").is_err());
         assert!(one("nope").is_err());
         assert!(one("").is_err());
+    }
+
+    #[test]
+    fn a_target_gets_what_its_project_and_those_above_have() {
+        let gets = |bundle, target| is_for(&in_project(bundle), target);
+        assert!(gets(None, None) && gets(None, Some("acme")));
+        assert!(gets(Some("acme"), Some("acme")) && gets(Some("acme"), Some("acme/plant-1")));
+        assert!(!gets(Some("acme"), None));
+        assert!(!gets(Some("acme"), Some("acme-2")));
+        assert!(!gets(Some("acme/plant-1"), Some("acme")));
+    }
+
+    #[test]
+    fn one_file_in_several_projects_is_one_bundle() {
+        let entries = vec![in_project(Some("a")), in_project(None)];
+        assert_eq!(same_content(entries, "b").unwrap().len(), 2);
+        let mut other = in_project(Some("c"));
+        other.id = "b2".into();
+        assert!(same_content(vec![in_project(Some("a")), other], "b").is_err());
     }
 }

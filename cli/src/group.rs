@@ -4,7 +4,7 @@ use homeport_api::{Device, Group, NewGroup};
 
 use crate::{
     api_path::ApiPath,
-    args::GroupCommand,
+    args::{DeviceList, GroupCommand},
     client::Client,
     device,
     error::Result,
@@ -31,7 +31,11 @@ pub(crate) fn run(command: Option<GroupCommand>, output: Output) -> Result<()> {
             if output.json {
                 return output.json(&group);
             }
-            device::list(&client, Some(&group.name), output)
+            let devices = DeviceList {
+                group: Some(group.name),
+                project: None,
+            };
+            device::list(&client, &devices, output)
         }
         GroupCommand::Delete { name } => {
             client.delete(&groups().join(&name))?;

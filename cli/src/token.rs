@@ -15,7 +15,12 @@ use crate::{
 pub(crate) fn run(command: Option<TokenCommand>, output: Output) -> Result<()> {
     let client = StoredLogin::client()?;
     match command.unwrap_or(TokenCommand::List) {
-        TokenCommand::Create { ttl, name, device } => {
+        TokenCommand::Create {
+            ttl,
+            name,
+            device,
+            project,
+        } => {
             let device = device
                 .map(|device| find::device(&client, &device))
                 .transpose()?
@@ -26,7 +31,7 @@ pub(crate) fn run(command: Option<TokenCommand>, output: Output) -> Result<()> {
                     ttl_seconds: Some(ttl.as_secs()),
                     device_name: name,
                     device,
-                    project: None,
+                    project,
                 },
             )?;
             if output.json {
@@ -45,7 +50,15 @@ pub(crate) fn run(command: Option<TokenCommand>, output: Output) -> Result<()> {
             if output.json {
                 return output.json(&tokens);
             }
-            let mut table = Table::new(&["ID", "STATE", "EXPIRES", "DEVICE NAME", "CREATED", "BY"]);
+            let mut table = Table::new(&[
+                "ID",
+                "STATE",
+                "EXPIRES",
+                "PROJECT",
+                "DEVICE NAME",
+                "CREATED",
+                "BY",
+            ]);
             for token in tokens {
                 let state = match &token.used_by {
                     Some(device) => (format!("used by {device}"), Tone::Faint),
@@ -56,12 +69,16 @@ pub(crate) fn run(command: Option<TokenCommand>, output: Output) -> Result<()> {
                     cell(token.id.to_string()),
                     state,
                     cell(human::relative(Some(token.expires_ms))),
+                    cell(token.project.unwrap_or_default()),
                     cell(token.device_name.unwrap_or_default()),
                     cell(human::relative(Some(token.created_ms))),
                     cell(token.created_by),
                 ]);
             }
-            output.table(&table, "No tokens. Make one with `homeport token create`.")
+            output.table(
+                &table.without_empty("PROJECT"),
+                "No tokens. Make one with `homeport token create`.",
+            )
         }
         TokenCommand::Delete { id } => {
             client.delete(&tokens().join(id))?;

@@ -19,9 +19,10 @@ const GRANT_HELP: &str = "\
 Without --project and --group the role is on everything. It replaces the role that the user has there.
 
   viewer         sees devices, telemetry, groups, bundles, deployments
-  operator       also renames devices, deploys and cancels
-  maintainer     also pairs, revokes, deletes and moves devices, changes groups and bundles, reads the audit record
-  administrator  also users, roles and projects
+  operator       also renames devices, deploys, cancels
+  maintainer     also pairs, revokes, deletes and moves devices, changes groups
+                 and bundles, reads the audit record
+  administrator  also changes users, roles and projects
 
 Examples:
   homeport user grant mia operator --project acme/plant-1
@@ -32,8 +33,9 @@ The token goes to stdout, everything else to stderr. It can do no more than its 
 
 Examples:
   homeport access-token create --name laptop --role viewer
-  homeport access-token create --user acme-ci --name pipeline --role operator --project acme --days 30
-  HOMEPORT_URL=https://fleet.example.com:8443 HOMEPORT_CA_FINGERPRINT=... HOMEPORT_TOKEN=... homeport devices";
+  homeport access-token create --user acme-ci --name pipeline --role operator --days 30
+
+Used with HOMEPORT_URL, HOMEPORT_CA_FINGERPRINT and HOMEPORT_TOKEN in the environment.";
 
 #[derive(Debug, Args)]
 pub(crate) struct User {

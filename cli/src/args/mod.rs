@@ -62,7 +62,7 @@ pub(crate) enum Command {
     Whoami,
     /// Change your password; ends your other sessions.
     Password(PasswordChange),
-    /// List devices, look at one, rename, revoke or delete it.
+    /// List devices, look at one, rename, move, revoke or delete it.
     #[command(visible_alias = "devices", args_conflicts_with_subcommands = true)]
     Device(Device),
     /// Pairing tokens: one lets one device join.
@@ -159,6 +159,9 @@ pub(crate) struct DeviceList {
     /// Only devices of this group.
     #[arg(long, short)]
     pub(crate) group: Option<String>,
+    /// Only devices of this project and the projects below it.
+    #[arg(long)]
+    pub(crate) project: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -176,6 +179,17 @@ pub(crate) enum DeviceCommand {
         device: String,
         /// New name, 1 to 128 characters.
         name: String,
+    },
+    /// Move a device to another project; it leaves groups that do not reach there.
+    Move {
+        /// Id, beginning of the id, or name.
+        device: String,
+        /// Path of the project.
+        #[arg(required_unless_present = "none")]
+        project: Option<String>,
+        /// Out of its project, into none.
+        #[arg(long, conflicts_with = "project")]
+        none: bool,
     },
     /// Revoke a device's certificate: it is cut off at once and must be paired again.
     Revoke {
@@ -239,9 +253,12 @@ pub(crate) enum TokenCommand {
         /// Name that the device gets; without it, its host name.
         #[arg(long)]
         name: Option<String>,
-        /// Pair this device again: it keeps its id and history, its old certificate is revoked.
+        /// Pair this device again: it keeps its id, project and history, its old certificate is revoked.
         #[arg(long)]
         device: Option<String>,
+        /// Project for the device; without it, the only project in which you may pair, else none.
+        #[arg(long, conflicts_with = "device")]
+        project: Option<String>,
     },
     /// List tokens.
     List,
@@ -269,7 +286,7 @@ pub(crate) struct Group {
 pub(crate) enum GroupCommand {
     /// Make an empty group.
     Create {
-        /// 1 to 64 of a-z, 0-9 and -.
+        /// 1 to 64 of a-z, 0-9 and -; for a group of a project, after its path, e.g. acme/pilot.
         name: String,
     },
     /// List groups.
@@ -314,6 +331,9 @@ pub(crate) enum BundleCommand {
     Upload {
         /// The bundle (.raucb).
         file: PathBuf,
+        /// Only for this project and the projects below it; without it, every project can deploy the bundle.
+        #[arg(long)]
+        project: Option<String>,
     },
     /// List bundles.
     List,
@@ -326,6 +346,9 @@ pub(crate) enum BundleCommand {
     Delete {
         /// Id, beginning of the id, or version.
         bundle: String,
+        /// From this project; needed if the bundle is in several. An empty one stands for none.
+        #[arg(long)]
+        project: Option<String>,
         /// Also while devices are being updated with it: those that have not fetched it fail.
         #[arg(long)]
         force: bool,
@@ -333,7 +356,7 @@ pub(crate) enum BundleCommand {
 }
 
 const DEPLOY_HELP: &str = "\
-A bundle with a `/` in it or ending in .raucb is a file, which is uploaded first.
+A bundle with a `/` in it or ending in .raucb is a file, which is uploaded first, for the project of the target.
 
 With --watch the exit code is 0 only when every device runs the new version, is healthy and has confirmed it \
 (`verified`); 1 otherwise, with each device's reason. Watching goes on through restarts of the server and lost \
@@ -436,12 +459,13 @@ mod tests {
 
     #[test]
     fn devices_lists_without_a_subcommand() {
-        let cli = parse("homeport devices --json --group canary").unwrap();
+        let cli = parse("homeport devices --json --group canary --project acme").unwrap();
         assert!(cli.json);
         let Command::Device(Device { command: None, list }) = cli.command else {
             panic!("not a list");
         };
         assert_eq!(list.group.as_deref(), Some("canary"));
+        assert_eq!(list.project.as_deref(), Some("acme"));
         assert!(parse("homeport device show gate-7 --json").unwrap().json);
     }
 

@@ -1,6 +1,6 @@
 //! Deployments.
 
-use homeport_api::{Deployment, DeviceProgress, NewDeployment, StateChange, Target};
+use homeport_api::{Deployment, DeviceProgress, Group, NewDeployment, StateChange, Target};
 use homeport_protocol::DeploymentState;
 use serde::Serialize;
 
@@ -10,6 +10,7 @@ mod watch;
 
 use self::questions::{deployments, devices, fetch, history, whom};
 use crate::{
+    api_path::ApiPath,
     args::{self, DeploymentCommand},
     bundle,
     client::Client,
@@ -45,14 +46,20 @@ struct ShownDevice {
 pub(crate) fn deploy(deploy: args::Deploy, output: Output) -> Result<()> {
     let client = StoredLogin::client()?;
     // The target is looked up first: nobody wants to upload gigabytes for a misspelt name.
-    let target = match (deploy.target.device, deploy.target.group) {
-        (Some(device), _) => Target::Device(find::device(&client, &device)?.id),
-        (None, group) => Target::Group(group.unwrap_or_default()),
+    let (target, project) = match (deploy.target.device, deploy.target.group) {
+        (Some(device), _) => {
+            let device = find::device(&client, &device)?;
+            (Target::Device(device.id), device.project)
+        }
+        (None, group) => {
+            let group: Group = client.get(&ApiPath::new("groups").join(group.unwrap_or_default()))?;
+            (Target::Group(group.name), group.project)
+        }
     };
     let bundle = if is_file(&deploy.bundle) {
-        bundle::upload(&client, deploy.bundle.as_ref(), output)?
+        bundle::upload_for(&client, deploy.bundle.as_ref(), project.as_deref(), output)?
     } else {
-        find::bundle(&client, &deploy.bundle)?
+        find::bundle_for(&client, &deploy.bundle, project.as_deref())?
     };
     let new = NewDeployment {
         bundle: bundle.id,
@@ -119,7 +126,9 @@ fn list(deployments: &[Deployment], output: Output) -> Result<()> {
     if output.json {
         return output.json(&deployments);
     }
-    let mut table = Table::new(&["ID", "VERSION", "TO", "STATE", "VERIFIED", "CREATED", "BY"]);
+    let mut table = Table::new(&[
+        "ID", "VERSION", "TO", "PROJECT", "STATE", "VERIFIED", "CREATED", "BY",
+    ]);
     for deployment in deployments {
         let verified = deployment.states.get(DeploymentState::Verified.as_str());
         let verified = verified.copied().unwrap_or_default();
@@ -133,13 +142,17 @@ fn list(deployments: &[Deployment], output: Output) -> Result<()> {
             cell(deployment.id.to_string()),
             (deployment.version.clone(), Tone::Strong),
             cell(whom(deployment)),
+            cell(deployment.project.clone().unwrap_or_default()),
             (state.0.to_owned(), state.1),
             cell(format!("{verified} of {all}")),
             cell(human::relative(Some(deployment.created_ms))),
             cell(&deployment.created_by),
         ]);
     }
-    output.table(&table, "No deployments. Make one with `homeport deploy`.")
+    output.table(
+        &table.without_empty("PROJECT"),
+        "No deployments. Make one with `homeport deploy`.",
+    )
 }
 
 fn show(shown: &Shown, output: Output) -> Result<()> {

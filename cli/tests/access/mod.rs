@@ -237,3 +237,86 @@ fn a_path_with_a_slash_is_one_element_of_the_address() {
         assert_eq!(state.count(request), 1, "{request}: {:?}", state.requests);
     }
 }
+
+#[test]
+fn a_device_is_moved_and_its_project_shown() {
+    let double = Double::start();
+    let home = Home::logged_in(&double);
+    double.state().devices = vec![device("aaaa", "gate")];
+    assert!(!home.ok(&["devices"]).contains("PROJECT"));
+    home.fails(&["device", "move", "gate"], 2);
+    home.fails(&["device", "move", "gate", "acme", "--none"], 2);
+    let moved: Device =
+        serde_json::from_str(&home.ok(&["device", "move", "gate", "acme/plant-1", "--json"])).unwrap();
+    assert_eq!(moved.project.as_deref(), Some("acme/plant-1"));
+    for command in [&["devices"][..], &["device", "show", "gate"]] {
+        assert!(home.ok(command).contains("acme/plant-1"));
+    }
+    home.ok(&["devices", "--project", "acme"]);
+    assert_eq!(double.state().count("GET /api/v1/devices?project=acme"), 1);
+    home.ok(&["device", "move", "gate", "--none"]);
+    assert_eq!(double.state().devices[0].project, None);
+    let sent = sent(&double, "/api/v1/devices/aaaa");
+    assert_eq!(sent, json!({ "name": null, "project": "" }));
+}
+
+#[test]
+fn a_pairing_token_is_for_a_project() {
+    let double = Double::start();
+    let home = Home::logged_in(&double);
+    double.state().devices = vec![device("aaaa", "gate")];
+    let token = json!({ "token": "t", "id": 1, "created_ms": 0, "created_by": "a", "expires_ms": 0, "project": "acme" });
+    double.state().answers = vec![("POST pairing-tokens", 200, token.to_string())];
+    home.ok(&["token", "create", "--project", "acme"]);
+    assert_eq!(sent(&double, "/api/v1/pairing-tokens")["project"], "acme");
+    // A device that is paired again stays where it is.
+    home.fails(&["token", "create", "--project", "acme", "--device", "gate"], 2);
+}
+
+#[test]
+fn a_bundle_goes_to_the_project_that_it_is_for() {
+    let double = Double::start();
+    let home = Home::logged_in(&double);
+    let (mut gate, other) = (device("aaaa", "gate"), device("bbbb", "other"));
+    gate.project = Some("acme/plant-1".to_owned());
+    {
+        let mut state = double.state();
+        state.devices = vec![gate, other];
+        state.deployment = Some(Vec::new());
+    }
+    fs::write(home.0.path().join("update.raucb"), "bundle").unwrap();
+    let places = || {
+        let bundles = double.state().bundles.clone();
+        bundles
+            .into_iter()
+            .map(|bundle| bundle.project)
+            .collect::<Vec<_>>()
+    };
+    // Others are not to see what is deployed to one customer.
+    home.ok(&["deploy", "update.raucb", "--group", "acme/pilot"]);
+    assert_eq!(places(), [Some("acme".to_owned())]);
+    // A project below gets it too, so nothing is sent again.
+    home.ok(&["deploy", "update.raucb", "--device", "gate"]);
+    assert_eq!(places().len(), 1);
+    home.ok(&["deploy", "update.raucb", "--device", "other"]);
+    assert_eq!(places(), [Some("acme".to_owned()), None]);
+    for _ in 0..2 {
+        home.ok(&["bundle", "upload", "update.raucb", "--project", "beta"]);
+    }
+    assert_eq!(places().len(), 3);
+
+    // One file in three places is one bundle, and is deleted from one of them.
+    let shown = home.ok(&["bundle", "show", "1.4.0"]);
+    assert!(shown.contains("acme, every project, beta"), "{shown}");
+    let error = home.fails(&["bundle", "delete", "1.4.0"], 2);
+    assert!(error.contains("--project"), "{error}");
+    assert_eq!(double.state().count("DELETE"), 0);
+    home.ok(&["bundle", "delete", "1.4.0", "--project", "beta", "--force"]);
+    home.ok(&["bundle", "delete", "1.4.0", "--project", ""]);
+    let state = double.state();
+    let id = &state.bundles[0].id;
+    for query in ["project=beta&force=true", "project="] {
+        let request = format!("DELETE /api/v1/bundles/{id}?{query}");
+        assert!(state.requests.contains(&request), "{:?}", state.requests);
+    }
+}

@@ -1,8 +1,8 @@
 //! Users, access tokens and projects of the stand-in.
 
 use homeport_api::{
-    AccessToken, CreatedAccessToken, CreatedUser, Grant, Group, NewAccessToken, NewGrant, NewProject,
-    NewUser, Project, UserInfo, UserKind, UserPatch,
+    AccessToken, CreatedAccessToken, CreatedUser, DevicePatch, Grant, Group, NewAccessToken, NewGrant,
+    NewProject, NewUser, Project, UserInfo, UserKind, UserPatch,
 };
 
 use super::{Answer, NO_CONTENT, Request, State, decode, ok, page, problem};
@@ -52,6 +52,12 @@ pub(super) fn answer(state: &mut State, request: &Request, path: &[&str]) -> Opt
                 path: new.path,
                 devices: 0,
             }))
+        }
+        ("PATCH", ["devices", id]) => {
+            let DevicePatch { project, .. } = request.json();
+            let device = state.devices.iter_mut().find(|device| device.id == *id)?;
+            device.project = project.filter(|project| !project.is_empty());
+            Some(ok(device))
         }
         ("GET", ["groups", name]) => {
             let name = decode(name);

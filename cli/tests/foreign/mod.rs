@@ -18,8 +18,11 @@ const GO_WELL: &[&str] = &[
     "whoami",
     "devices",
     "devices --group §",
+    "devices --project §",
     "device show aa",
     "device rename aa §",
+    "device move aa §",
+    "device move aa --none",
     "device revoke aa --yes",
     "device delete aa --yes",
     "device updates aa",
@@ -32,9 +35,12 @@ const GO_WELL: &[&str] = &[
     "group delete §",
     "tokens",
     "token create --name § --device aa",
+    "token create --name § --project §",
     "bundles",
     "bundle show bb",
     "bundle delete bb",
+    "bundle delete bb --project §",
+    "bundle upload ./§.raucb --project §",
     "bundle upload ./§.raucb",
     "deploy bb --device aa",
     "deploy ./§.raucb --group §",
@@ -134,6 +140,13 @@ fn access_token() -> Value {
     json!({
         "id": 1, "name": "§", "role": "viewer", "project": "§", "created_ms": 0, "expires_ms": 0, "last_used_ms": 0,
     })
+}
+
+/// Another one, whose id begins the same.
+fn another_bundle() -> Value {
+    let mut bundle = bundle();
+    bundle["id"] = json!("bbb§");
+    bundle
 }
 
 fn deployment(finished: bool) -> Value {
@@ -258,8 +271,14 @@ fn cases() -> Vec<Case> {
         fails(
             "bundle show bb",
             1,
+            vec![("GET bundles", 200, page(&[bundle(), another_bundle()]))],
+        ),
+        fails(
+            "bundle delete bb",
+            2,
             vec![("GET bundles", 200, page(&[bundle(), bundle()]))],
         ),
+        fails("bundle delete bb --project other", 1, Vec::new()),
         fails("user revoke §", 1, Vec::new()),
         fails("user revoke § --project §", 1, Vec::new()),
         fails(
