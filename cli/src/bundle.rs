@@ -51,8 +51,12 @@ pub(crate) fn run(command: Option<BundleCommand>, output: Output) -> Result<()> 
                 path = path.query("force", true);
             }
             client.delete(&path)?;
+            let from = match &bundle.project {
+                Some(project) => format!(" from project {project}"),
+                None => String::new(),
+            };
             output.note(format_args!(
-                "Bundle {} ({}) is deleted.",
+                "Bundle {} ({}) is deleted{from}.",
                 bundle.version,
                 short(&bundle.id)
             ));

@@ -79,7 +79,7 @@ fn show(event: &Event, output: Output) -> Result<()> {
         Event::Device { device } if device.revoked => (device.name.as_str(), "revoked".to_owned(), Tone::Bad),
         Event::Device { device } if device.online => (device.name.as_str(), "online".to_owned(), Tone::Good),
         Event::Device { device } => (device.name.as_str(), "offline".to_owned(), Tone::Attention),
-        Event::DeviceRemoved { id } => (id.as_str(), "deleted".to_owned(), Tone::Attention),
+        Event::DeviceRemoved { id } => (id.as_str(), "deleted or moved".to_owned(), Tone::Attention),
         Event::Deployment { deployment } => (
             deployment.version.as_str(),
             format!("deployment {} to {}", deployment.id, whom(deployment)),
