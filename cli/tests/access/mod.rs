@@ -2,7 +2,8 @@
 
 use double::access::{SECRET, USER_PASSWORD, user};
 use homeport_api::{
-    AccessToken, CreatedAccessToken, CreatedUser, Grant, NewAccessToken, NewUser, Role, UserInfo, UserKind,
+    AccessToken, CreatedAccessToken, CreatedUser, Grant, NewAccessToken, NewUser, Permission, Role, UserInfo,
+    UserKind,
 };
 use serde_json::json;
 
@@ -24,6 +25,25 @@ fn grant(id: u64, role: Role, project: Option<&str>, group: Option<&str>) -> Gra
         project: project.map(str::to_owned),
         group: group.map(str::to_owned),
     }
+}
+
+// === Roles ===
+
+#[test]
+fn the_documentation_has_the_roles_that_the_api_has() {
+    let page = include_str!("../../../docs/usage/access.md");
+    let documented: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| `") && line.contains('✓'))
+        .collect();
+    let expected: Vec<String> = Permission::ALL
+        .iter()
+        .map(|permission| {
+            let marks = Role::ALL.map(|role| if role.allows(*permission) { " ✓ |" } else { " |" });
+            format!("| `{permission}` | {} |{}", permission.words(), marks.concat())
+        })
+        .collect();
+    assert_eq!(documented, expected);
 }
 
 // === Users ===
