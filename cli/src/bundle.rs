@@ -31,7 +31,7 @@ pub(crate) fn run(command: Option<BundleCommand>, output: Output) -> Result<()> 
     let client = StoredLogin::client()?;
     match command.unwrap_or(BundleCommand::List) {
         BundleCommand::Upload { file, project } => {
-            let project = project.as_deref().filter(|project| !project.is_empty());
+            let project = project.as_deref();
             let is_there = |bundle: &Bundle| bundle.project.as_deref() == project;
             let uploaded = upload(&client, &file, project, is_there, output)?;
             show(&[uploaded], output)
@@ -41,9 +41,11 @@ pub(crate) fn run(command: Option<BundleCommand>, output: Output) -> Result<()> 
         BundleCommand::Delete {
             bundle,
             project,
+            none,
             force,
         } => {
-            let bundle = in_one_project(find::bundles(&client, &bundle)?, project.as_deref())?;
+            let wanted = if none { Some("") } else { project.as_deref() };
+            let bundle = in_one_project(find::bundles(&client, &bundle)?, wanted)?;
             // Also when it is in none: the server would choose a project itself.
             let project = bundle.project.as_deref().unwrap_or_default();
             let mut path = bundles().join(&bundle.id).query("project", project);
@@ -202,16 +204,16 @@ fn show(entries: &[Bundle], output: Output) -> Result<()> {
     output.table(&table, "")
 }
 
-/// The entry of a bundle that is meant: in this project, in none if the project is empty, or the only one there is.
-fn in_one_project(mut entries: Vec<Bundle>, project: Option<&str>) -> Result<Bundle> {
+/// The entry of a bundle in the wanted project, of which `""` stands for no project. Without `wanted`, the only entry there is.
+fn in_one_project(mut entries: Vec<Bundle>, wanted: Option<&str>) -> Result<Bundle> {
     let all = projects(&entries);
-    if let Some(project) = project {
+    if let Some(project) = wanted {
         entries.retain(|bundle| bundle.project.as_deref().unwrap_or_default() == project);
     }
     match (entries.pop(), entries.is_empty()) {
         (Some(bundle), true) => Ok(bundle),
         (Some(_), false) => Err(Error::Usage(format!(
-            "this bundle is in several places ({all}); say with --project from which one to delete it, --project '' for every project"
+            "this bundle is in several places ({all}); say from which one to delete it: --project PROJECT, or --none for every project"
         ))),
         (None, _) => Err(Error::Failed(format!(
             "this bundle is not there; it is in {}",

@@ -2,7 +2,7 @@
 
 use clap::{
     Args, Subcommand,
-    builder::{PossibleValuesParser, TypedValueParser},
+    builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser},
 };
 use homeport_api::Role;
 
@@ -61,7 +61,7 @@ pub(crate) enum UserCommand {
         #[arg(long)]
         service: bool,
         /// Project whose administrators manage the user, too.
-        #[arg(long, value_name = "PROJECT")]
+        #[arg(long, value_name = "PROJECT", value_parser = NonEmptyStringValueParser::new())]
         project: Option<String>,
     },
     /// Let a user in again.
@@ -111,10 +111,10 @@ pub(crate) enum UserCommand {
 #[group(multiple = false)]
 pub(crate) struct Place {
     /// On this project and all projects below it.
-    #[arg(long, value_name = "PROJECT")]
+    #[arg(long, value_name = "PROJECT", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) project: Option<String>,
     /// On the devices of this group.
-    #[arg(long, value_name = "GROUP")]
+    #[arg(long, value_name = "GROUP", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) group: Option<String>,
 }
 
@@ -168,7 +168,7 @@ pub(crate) enum AccessTokenCommand {
         #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=366))]
         days: u32,
         /// Only in this project and the projects below it.
-        #[arg(long, value_name = "PROJECT")]
+        #[arg(long, value_name = "PROJECT", value_parser = NonEmptyStringValueParser::new())]
         project: Option<String>,
     },
     /// Revoke an access token: it ends at once.
@@ -184,7 +184,7 @@ pub(crate) enum AccessTokenCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Owner {
     /// Of this service instead of your own.
-    #[arg(long, value_name = "SERVICE")]
+    #[arg(long, value_name = "SERVICE", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) user: Option<String>,
 }
 
@@ -223,6 +223,29 @@ mod tests {
         assert!(parse("homeport user grant mia root").is_err());
         assert!(parse("homeport user grant mia viewer --project a --group b").is_err());
         assert!(parse("homeport user revoke mia").is_ok());
+    }
+
+    /// To the server it is everything, and a script's variable may be empty.
+    #[test]
+    fn an_empty_project_is_not_everything() {
+        for line in [
+            "user grant mia operator",
+            "user revoke mia",
+            "user create mia",
+            "access-token create --name ci --role viewer",
+            "token create",
+            "bundle upload x.raucb",
+            "bundle delete 1.0",
+            "devices",
+        ] {
+            let with = |project| {
+                let words = ["homeport"].into_iter().chain(line.split(' '));
+                Cli::try_parse_from(words.chain(["--project", project]))
+            };
+            assert!(with("acme").is_ok(), "{line}");
+            assert!(with("").is_err(), "{line}");
+        }
+        assert!(Cli::try_parse_from(["homeport", "device", "move", "gate", ""]).is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod access;
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
 use clap_complete::Shell;
 
 pub(crate) use self::access::{
@@ -160,7 +160,7 @@ pub(crate) struct DeviceList {
     #[arg(long, short)]
     pub(crate) group: Option<String>,
     /// Only devices of this project and the projects below it.
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub(crate) project: Option<String>,
 }
 
@@ -185,7 +185,7 @@ pub(crate) enum DeviceCommand {
         /// Id, beginning of the id, or name.
         device: String,
         /// Path of the project.
-        #[arg(required_unless_present = "none")]
+        #[arg(required_unless_present = "none", value_parser = NonEmptyStringValueParser::new())]
         project: Option<String>,
         /// Out of its project, into none.
         #[arg(long, conflicts_with = "project")]
@@ -257,7 +257,7 @@ pub(crate) enum TokenCommand {
         #[arg(long)]
         device: Option<String>,
         /// Project for the device; without it, the only project in which you may pair, else none.
-        #[arg(long, conflicts_with = "device")]
+        #[arg(long, conflicts_with = "device", value_parser = NonEmptyStringValueParser::new())]
         project: Option<String>,
     },
     /// List tokens.
@@ -332,7 +332,7 @@ pub(crate) enum BundleCommand {
         /// The bundle (.raucb).
         file: PathBuf,
         /// Only for this project and the projects below it; without it, every project can deploy the bundle.
-        #[arg(long)]
+        #[arg(long, value_parser = NonEmptyStringValueParser::new())]
         project: Option<String>,
     },
     /// List bundles.
@@ -346,9 +346,12 @@ pub(crate) enum BundleCommand {
     Delete {
         /// Id, beginning of the id, or version.
         bundle: String,
-        /// From this project; needed if the bundle is in several. An empty one stands for none.
-        #[arg(long)]
+        /// From this project; needed if the bundle is in several.
+        #[arg(long, value_parser = NonEmptyStringValueParser::new())]
         project: Option<String>,
+        /// From where every project can deploy it.
+        #[arg(long, conflicts_with = "project")]
+        none: bool,
         /// Also while devices are being updated with it: those that have not fetched it fail.
         #[arg(long)]
         force: bool,

@@ -332,7 +332,7 @@ fn a_bundle_goes_to_the_project_that_it_is_for() {
     assert!(error.contains("--project"), "{error}");
     assert_eq!(double.state().count("DELETE"), 0);
     home.ok(&["bundle", "delete", "1.4.0", "--project", "beta", "--force"]);
-    home.ok(&["bundle", "delete", "1.4.0", "--project", ""]);
+    home.ok(&["bundle", "delete", "1.4.0", "--none"]);
     let state = double.state();
     let id = &state.bundles[0].id;
     for query in ["project=beta&force=true", "project="] {
