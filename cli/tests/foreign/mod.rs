@@ -456,7 +456,7 @@ fn foreign_text_is_only_text_in_events() {
         json!({ "type": "update", "update": progressed(RolledBack) }),
         json!({ "type": "telemetry", "device": "§", "series": [series()] }),
         json!({ "type": "bundle", "bundle": bundle() }),
-        json!({ "type": "bundle_removed", "id": "§" }),
+        json!({ "type": "bundle_removed", "id": "§", "project": "§" }),
         json!({ "type": "resync" }),
     ];
     assert_eq!(follow(EVIL, &events), (events.len() + 1, 0));
