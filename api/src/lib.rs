@@ -23,7 +23,7 @@
 //! | `DELETE /api/v1/projects/{path}` | `/` in the path as `%2F` | 204 |
 //! | `POST`, `GET /api/v1/pairing-tokens` | [`NewPairingToken`] | [`CreatedPairingToken`], [`Page`]`<`[`PairingTokenInfo`]`>` |
 //! | `DELETE /api/v1/pairing-tokens/{id}` | | 204 |
-//! | `GET /api/v1/devices` | `?group=`, or `?find=` | [`Page`]`<`[`Device`]`>` |
+//! | `GET /api/v1/devices` | `?group=&project=`, or `?find=` | [`Page`]`<`[`Device`]`>` |
 //! | `GET`, `PATCH`, `DELETE /api/v1/devices/{id}` | [`DevicePatch`] | [`Device`], [`Device`], 204 |
 //! | `POST /api/v1/devices/{id}/revoke` | | [`Device`] |
 //! | `GET /api/v1/devices/{id}/telemetry` | `?name=&from_ms=&to_ms=&points=` | `[`[`Series`]`]` |

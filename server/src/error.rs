@@ -1,8 +1,23 @@
 //! Why the rules refuse a request.
 
+use std::fmt;
+
 use homeport_api::Permission;
 
 use crate::store::StoreError;
+
+/// A place where a permission is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Where {
+    /// In a project that the actor sees.
+    Project(String),
+    /// For things that are in no project.
+    OutsideProjects,
+    /// Nowhere does the actor have it.
+    Anywhere,
+    /// In places that the actor may not see.
+    Elsewhere,
+}
 
 /// Why the fleet refused a request.
 #[derive(Debug, thiserror::Error)]
@@ -27,15 +42,12 @@ pub enum FleetError {
     #[error("log in first: `POST /api/v1/session`, or `homeport login`")]
     NotLoggedIn,
     /// The actor sees the thing, and may not do this with it.
-    #[error(
-        "you may not {} {}: `{permission}` needs the role {} there",
-        .permission.words(), place(.project), .permission.role()
-    )]
+    #[error("you may not {} {place}: `{permission}` needs the role {} there", .permission.words(), .permission.role())]
     Forbidden {
         /// The permission that is missing.
         permission: Permission,
-        /// Path of the project where it is missing.
-        project: String,
+        /// Where it is missing.
+        place: Where,
     },
     /// The request is invalid and can never succeed.
     #[error("{0}")]
@@ -49,10 +61,11 @@ pub enum FleetError {
 
 impl FleetError {
     pub(crate) fn forbidden(permission: Permission, project: &str) -> Self {
-        Self::Forbidden {
-            permission,
-            project: project.to_owned(),
-        }
+        let place = match project {
+            "" => Where::OutsideProjects,
+            project => Where::Project(project.to_owned()),
+        };
+        Self::Forbidden { permission, place }
     }
 
     pub(crate) fn no_device(id: &str) -> Self {
@@ -84,11 +97,15 @@ impl FleetError {
     }
 }
 
-/// Where, in words.
-fn place(project: &str) -> String {
-    if project.is_empty() {
-        "outside of projects".to_owned()
-    } else {
-        format!("in the project `{project}`")
+// === impl Where ===
+
+impl fmt::Display for Where {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Project(path) => write!(f, "in the project `{path}`"),
+            Self::OutsideProjects => f.write_str("outside of projects"),
+            Self::Anywhere => f.write_str("anywhere"),
+            Self::Elsewhere => f.write_str("in every place where this user has a role"),
+        }
     }
 }

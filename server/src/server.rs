@@ -218,6 +218,9 @@ async fn prune(store: Store, fleet: Fleet, retention_days: u32, shutdown: Cancel
         if let Err(error) = fleet.prune_certificates().await {
             tracing::warn!(%error, "cannot forget old certificates");
         }
+        if let Err(error) = fleet.prune_bundles().await {
+            tracing::warn!(%error, "cannot remove bundles that nobody needs");
+        }
         if let Err(error) = prune_once(&store, retention_days, &shutdown).await {
             tracing::warn!(%error, "cannot remove old telemetry");
         }

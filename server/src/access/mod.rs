@@ -78,6 +78,16 @@ pub(crate) fn is_within(project: &str, above: &str) -> bool {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// A name that a request may leave out. An empty one is a script's empty variable: taken for none, it could mean everything.
+pub(crate) fn named(name: Option<String>) -> Result<Option<String>, FleetError> {
+    match name {
+        Some(name) if name.is_empty() => Err(FleetError::Invalid(
+            "an empty name stands for nothing: leave the project or group out".into(),
+        )),
+        name => Ok(name),
+    }
+}
+
 /// A path as the API has it: absent for none.
 pub(crate) fn path(project: String) -> Option<String> {
     Some(project).filter(|project| !project.is_empty())

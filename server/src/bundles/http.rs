@@ -21,7 +21,11 @@ use crate::http::{
     guard::Caller,
     paging::{PageParameters, Wanted},
 };
-use crate::{access::Actor, fleet::Fleet, store::StoreError};
+use crate::{
+    access::{Actor, named},
+    fleet::Fleet,
+    store::StoreError,
+};
 
 /// How many bytes of a refused upload the server reads, and for how long.
 const LINGER_BYTES: usize = 1024 * 1024;
@@ -39,8 +43,7 @@ pub(crate) struct Expected {
     /// Lower-case hex SHA-256 that the file should have. The server refuses a file that was damaged on the way.
     sha256: Option<String>,
     /// Path of the project whose devices, with those below, can get the bundle. Without it, every project's can.
-    #[serde(default)]
-    project: String,
+    project: Option<String>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -95,7 +98,12 @@ pub(crate) async fn upload(
         }
     };
     let (bundle, is_new) = fleet
-        .add_bundle(&actor, upload, expected.project, expected.sha256)
+        .add_bundle(
+            &actor,
+            upload,
+            expected.project.unwrap_or_default(),
+            expected.sha256,
+        )
         .await?;
     let status = if is_new {
         StatusCode::CREATED
@@ -145,7 +153,8 @@ async fn begin(
     headers: &HeaderMap,
     expected: &Expected,
 ) -> Result<Upload, Refusal> {
-    fleet.check_upload(actor, expected.project.clone()).await?;
+    let project = named(expected.project.clone())?.unwrap_or_default();
+    fleet.check_upload(actor, project).await?;
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok())

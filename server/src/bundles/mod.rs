@@ -113,8 +113,8 @@ impl Fleet {
         Ok(added)
     }
 
-    /// Takes a bundle from a project; without `project`, from the first one from which the actor may delete it. The file goes with the last
-    /// project. A bundle that a deployment still needs then only goes with `force`: devices that have not fetched it fail.
+    /// Takes a bundle from a project; without `project`, from the first one from which the actor may delete it. A bundle that a deployment
+    /// still needs only goes with `force`: devices that have not fetched it fail. The file stays while another project has it or needs it.
     pub async fn delete_bundle(
         &self,
         actor: &Actor,
@@ -126,9 +126,7 @@ impl Fleet {
         let bundle = id.clone();
         let gone = self
             .act(actor, move |tx, access, effects| {
-                let projects = tx.projects_of_bundle(&bundle)?;
-                let last = projects.len() == 1;
-                let mut seen = projects.into_iter().filter(|of| {
+                let mut seen = tx.projects_of_bundle(&bundle)?.into_iter().filter(|of| {
                     access.sees_bundles_of(of) && project.as_ref().is_none_or(|project| project == of)
                 });
                 // Without a project: the first one from which the actor may delete it.
@@ -137,8 +135,9 @@ impl Fleet {
                     .or_else(|| seen.next())
                     .ok_or_else(|| FleetError::no_bundle(&bundle))?;
                 access.require_in(Permission::BundleChange, &project)?;
-                let open = tx.open_updates_of_bundle(&bundle)?;
-                if last && open > 0 && !force {
+                // Devices that the actor does not see neither count nor suffer.
+                let open = tx.open_updates_of_bundle(&access.scope(Permission::DeviceRead), &bundle)?;
+                if open > 0 && !force {
                     return Err(FleetError::Conflict {
                         kind: "bundle-in-use",
                         detail: format!(
@@ -147,7 +146,9 @@ impl Fleet {
                     });
                 }
                 tx.remove_bundle(&bundle, &project)?;
-                if last {
+                let unneeded = tx.open_updates_of_bundle(EVERYTHING, &bundle)? == open
+                    && tx.projects_of_bundle(&bundle)?.is_empty();
+                if unneeded {
                     tx.delete_bundle(&bundle)?;
                 }
                 tx.audit(now_ms(), &project, &access.user, "bundle.delete", &bundle, "")?;
@@ -156,20 +157,36 @@ impl Fleet {
                     project: access::path(project.clone()),
                 };
                 effects.push(Effect::Publish(event, Place::of_project(&project)));
-                Ok(last)
+                Ok(unneeded)
             })
             .await?;
         if gone {
-            // After a crash between the two steps, the next start names the file in the log.
-            self.0
-                .bundles
-                .remove(&id)
-                .map_err(|source| StoreError::Directory {
-                    path: self.0.bundles.path(&id),
-                    source: source.into(),
-                })?;
+            self.remove_file(&id)?;
         }
         Ok(())
+    }
+
+    /// Removes bundles that no project has, once no update needs them either.
+    pub(crate) async fn prune_bundles(&self) -> Result<(), FleetError> {
+        let _changing = self.0.library.lock().await;
+        let unneeded = self.0.store.write(|tx| {
+            let unneeded = tx.unneeded_bundles()?;
+            unneeded.iter().try_for_each(|id| tx.delete_bundle(id))?;
+            Ok::<_, StoreError>(unneeded)
+        });
+        for id in unneeded.await? {
+            self.remove_file(&id)?;
+        }
+        Ok(())
+    }
+
+    /// After a crash between the commit and this, the next start names the file in the log.
+    fn remove_file(&self, id: &str) -> Result<(), StoreError> {
+        let bundles = &self.0.bundles;
+        bundles.remove(id).map_err(|source| StoreError::Directory {
+            path: bundles.path(id),
+            source: source.into(),
+        })
     }
 }
 

@@ -110,6 +110,16 @@ impl Tx {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Bundles that no project has and no update needs.
+    pub fn unneeded_bundles(&self) -> Result<Vec<String>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT id FROM bundles WHERE NOT EXISTS (SELECT 1 FROM bundle_projects WHERE bundle = bundles.id) AND NOT EXISTS \
+             (SELECT 1 FROM updates JOIN deployments ON deployments.id = deployment WHERE final = 0 AND deployments.bundle = bundles.id)",
+        )?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Ids of all bundles.
     pub fn bundle_ids<B: FromIterator<String>>(&self) -> Result<B, StoreError> {
         let mut statement = self.0.prepare_cached("SELECT id FROM bundles")?;

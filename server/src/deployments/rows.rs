@@ -168,15 +168,15 @@ impl Tx {
         Ok(devices)
     }
 
-    /// Open updates that need a bundle.
-    pub fn open_updates_of_bundle(&self, bundle: &str) -> Result<u64, StoreError> {
+    /// Open updates that need a bundle, of devices in a scope.
+    pub fn open_updates_of_bundle(&self, scope: &str, bundle: &str) -> Result<u64, StoreError> {
         Ok(self
             .0
-            .prepare_cached(
+            .prepare_cached(&format!(
                 "SELECT count(*) FROM updates JOIN deployments ON deployments.id = updates.deployment \
-                 WHERE bundle = ? AND final = 0",
-            )?
-            .query_row([bundle], |row| row.get(0))?)
+                 JOIN devices ON devices.id = updates.device WHERE {DEVICE_SEEN} AND bundle = ?2 AND final = 0"
+            ))?
+            .query_row([scope, bundle], |row| row.get(0))?)
     }
 
     /// Whether `progress` is about the present state of the update.

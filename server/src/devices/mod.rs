@@ -7,7 +7,7 @@ pub(crate) mod http;
 mod rows;
 
 use crate::{
-    access::{Access, Actor},
+    access::{Access, Actor, named},
     fleet::{
         Fleet, FleetError,
         effects::{Effect, Effects},
@@ -60,9 +60,12 @@ impl Fleet {
                 if let Some(group) = &part.group {
                     access.group(tx, group, Permission::GroupRead)?;
                 }
-                let scope = match &part.project {
+                let scope = match named(part.project)? {
                     None => access.scope(Permission::DeviceRead),
-                    Some(project) => access.within(project).scope(Permission::DeviceRead),
+                    Some(project) => {
+                        access.project(tx, &project, Permission::DeviceRead)?;
+                        access.within(&project).scope(Permission::DeviceRead)
+                    }
                 };
                 let page = tx.devices(&scope, part.group.as_deref(), &paging)?;
                 Ok(trim(access, page))

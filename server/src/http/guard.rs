@@ -12,7 +12,7 @@ use homeport_api::Permission;
 
 use crate::{
     access::{Access, Actor},
-    fleet::FleetError,
+    error::{FleetError, Where},
     https::Connection,
 };
 
@@ -74,7 +74,7 @@ pub(crate) async fn require(
     }
     Err(FleetError::Forbidden {
         permission,
-        project: String::new(),
+        place: Where::Anywhere,
     }
     .into())
 }

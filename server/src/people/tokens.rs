@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use homeport_api::{AccessToken, CreatedAccessToken, NewAccessToken, Page, Permission, UserKind};
 
 use crate::{
-    access::{Access, Actor, Credential},
+    access::{Access, Actor, Credential, named},
     fleet::{Fleet, FleetError, effects::Effect},
     now_ms, random, sha256,
     store::{Paging, Tx},
@@ -57,6 +57,10 @@ impl Fleet {
         if !(1..=MAX_DAYS).contains(&new.days) {
             return Err(FleetError::Invalid(format!("`days` is from 1 to {MAX_DAYS}")));
         }
+        let new = NewAccessToken {
+            project: named(new.project)?,
+            ..new
+        };
         // A token that makes others would outlive its own end.
         if let Credential::Token(_) = actor.credential {
             return Err(FleetError::Conflict {
@@ -69,7 +73,7 @@ impl Fleet {
         let token = self
             .act(actor, move |tx, access, _| {
                 let (id, project) = owner(tx, access, &user)?;
-                if let Some(limit) = new.project.as_deref().filter(|limit| !limit.is_empty()) {
+                if let Some(limit) = &new.project {
                     access.project(tx, limit, Permission::ProjectRead)?;
                 }
                 if tx.count_access_tokens(id)? >= MAX_TOKENS {

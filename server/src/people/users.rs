@@ -6,7 +6,8 @@
 use homeport_api::{CreatedUser, Grant, NewGrant, NewUser, Page, Permission, UserInfo, UserKind, UserPatch};
 
 use crate::{
-    access::{Access, Actor, Held, Scope},
+    access::{Access, Actor, Held, Scope, named},
+    error::Where,
     fleet::{Fleet, FleetError, effects::Effect},
     now_ms,
     passwords::{hash, random_password},
@@ -49,7 +50,9 @@ impl Fleet {
             && new
                 .name
                 .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte));
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte))
+            // A proxy would take these for steps in a path.
+            && !matches!(new.name.as_str(), "." | "..");
         if !valid {
             return Err(FleetError::Invalid(
                 "a user name is 1 to 64 characters of a-z, A-Z, 0-9 and `._-@`".into(),
@@ -63,7 +66,7 @@ impl Fleet {
             UserKind::Service => (None, String::new()),
         };
         self.act(actor, move |tx, access, _| {
-            let project = new.project.unwrap_or_default();
+            let project = named(new.project)?.unwrap_or_default();
             access.project(tx, &project, Permission::UserChange)?;
             if tx.user(&new.name)?.is_some() {
                 return Err(FleetError::Conflict {
@@ -143,7 +146,7 @@ impl Fleet {
     pub async fn grant(&self, actor: &Actor, name: String, new: NewGrant) -> Result<Grant, FleetError> {
         self.act(actor, move |tx, access, effects| {
             let (id, user) = access.find_user(tx, &name)?;
-            let scope = match (new.project, new.group) {
+            let scope = match (named(new.project)?, named(new.group)?) {
                 (Some(_), Some(_)) => {
                     return Err(FleetError::Invalid("name either a project or a group".into()));
                 }
@@ -259,10 +262,18 @@ impl Access {
             Permission::UserChange,
             user.project.as_deref().unwrap_or_default(),
         )?;
-        for held in tx.held(id)? {
-            self.require_in(Permission::UserChange, held.scope.project())?;
+        let held = tx.held(id)?;
+        if held
+            .iter()
+            .all(|held| self.allows_in(Permission::UserChange, held.scope.project()))
+        {
+            return Ok((id, user));
         }
-        Ok((id, user))
+        // Where the user may do more is not for the actor to know.
+        Err(FleetError::Forbidden {
+            permission: Permission::UserChange,
+            place: Where::Elsewhere,
+        })
     }
 
     /// A user without the roles that the actor may not see.

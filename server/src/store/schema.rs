@@ -196,7 +196,11 @@ mod tests {
     ];
 
     /// The beginnings of queries that scan or sort all the same, and why they may.
-    const WHOLE: [(&str, &str); 8] = [
+    const WHOLE: [(&str, &str); 9] = [
+        (
+            "SELECT id FROM bundles WHERE NOT EXISTS",
+            "the index of open updates, when telemetry is pruned",
+        ),
         (
             "SELECT device FROM group_devices JOIN devices",
             "a group by name, once for a deployment",

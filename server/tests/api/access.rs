@@ -219,6 +219,28 @@ fn bundles_reach_the_projects_below() {
         (409, "other-project".into())
     );
 
+    // Nobody learns of another project's update, and nobody breaks it: the file stays while the update needs it.
+    let update = json!({"bundle": own, "target": {"device": in_beta.id.as_str()}});
+    let update = id(&mut beta.post("/api/v1/deployments", &update));
+    let path = format!("/api/v1/bundles/{}", own.as_str().unwrap());
+    assert_eq!(
+        problem(&mut beta.send("DELETE", &path, ())),
+        (409, "bundle-in-use".into())
+    );
+    assert_eq!(
+        admin
+            .send("DELETE", &format!("{path}?project=beta&force=true"), ())
+            .status(),
+        204
+    );
+    assert_eq!(acme.send("DELETE", &path, ()).status(), 204);
+    assert_eq!((fetch(&in_plant, &own), fetch(&in_beta, &own)), (404, 200));
+    let cancel = format!("/api/v1/deployments/{update}/cancel");
+    assert_eq!(beta.post(&cancel, &json!({})).status(), 200);
+    for (person, project) in [(&acme, "acme"), (&beta, "beta")] {
+        assert_eq!(id(&mut upload(person, project, "2")), own);
+    }
+
     // The file goes with the last project that has it.
     let path = format!("/api/v1/bundles/{}", own.as_str().unwrap());
     assert_eq!(

@@ -40,6 +40,7 @@ pub(crate) fn encode(name: &str) -> String {
 
 /// Makes a person who has these roles, and logs that person in.
 pub(crate) fn person(admin: &Person, name: &str, home: &str, grants: &[Value]) -> Person {
+    let home = Some(home).filter(|home| !home.is_empty());
     let new = json!({"name": name, "kind": "person", "project": home});
     let mut made = admin.post("/api/v1/users", &new);
     assert_eq!(made.status(), 201);
@@ -68,7 +69,10 @@ pub(crate) fn pair(admin: &Person, server: &Server, project: &str, name: &str) -
 pub(crate) fn upload(person: &Person, project: &str, version: &str) -> Response<Body> {
     person.send(
         "POST",
-        &format!("/api/v1/bundles?project={}", encode(project)),
+        &match project {
+            "" => "/api/v1/bundles".to_owned(),
+            project => format!("/api/v1/bundles?project={}", encode(project)),
+        },
         &bundle(version, 10)[..],
     )
 }
