@@ -15,8 +15,6 @@ pub enum Where {
     OutsideProjects,
     /// Nowhere does the actor have it.
     Anywhere,
-    /// In places that the actor may not see.
-    Elsewhere,
 }
 
 /// Why the fleet refused a request.
@@ -42,7 +40,7 @@ pub enum FleetError {
     #[error("log in first: `POST /api/v1/session`, or `homeport login`")]
     NotLoggedIn,
     /// The actor sees the thing, and may not do this with it.
-    #[error("you may not {} {place}: `{permission}` needs the role {} there", .permission.words(), .permission.role())]
+    #[error("you may not {} {place}: `{permission}` needs the role {}", .permission.words(), .permission.role())]
     Forbidden {
         /// The permission that is missing.
         permission: Permission,
@@ -105,7 +103,6 @@ impl fmt::Display for Where {
             Self::Project(path) => write!(f, "in the project `{path}`"),
             Self::OutsideProjects => f.write_str("outside of projects"),
             Self::Anywhere => f.write_str("anywhere"),
-            Self::Elsewhere => f.write_str("in every place where this user has a role"),
         }
     }
 }

@@ -193,13 +193,20 @@ fn restore(command: Restore) -> Result<(), Box<dyn std::error::Error>> {
     }
     if let Some(inherited) = restored.inherited {
         println!(
-            "Taken over from the previous database: {} certificate(s) issued and {} revoked since the backup.",
+            "Taken over from the previous database: what users may do, {} certificate(s) issued and {} revoked since the backup.",
             inherited.issued, inherited.revoked
         );
+        if inherited.shut_out > 0 {
+            println!(
+                "{} user(s) of the backup were deleted since, and are disabled.",
+                inherited.shut_out
+            );
+        }
     } else {
         println!(
             "Devices that were revoked or deleted after the backup may connect again: revoke them again."
         );
+        println!("Users have the passwords and roles of the backup: disable those who lost theirs since.");
         if !options.readmit {
             println!(
                 "Devices that renewed their certificate after the backup are refused: pair them again, or restore with --readmit."

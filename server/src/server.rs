@@ -232,7 +232,12 @@ async fn prune_once(
     retention_days: u32,
     shutdown: &CancellationToken,
 ) -> Result<(), StoreError> {
-    store.write(|tx| tx.prune_tokens(now_ms() - TOKEN_MEMORY)).await?;
+    store
+        .write(|tx| {
+            tx.prune_tokens(now_ms() - TOKEN_MEMORY)?;
+            tx.prune_access_tokens(now_ms())
+        })
+        .await?;
     store
         .write(|tx| tx.prune_audit(now_ms() - STRANGERS_MEMORY, FORGOTTEN_AT_ONCE))
         .await?;

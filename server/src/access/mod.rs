@@ -14,7 +14,10 @@ mod uses;
 
 pub(crate) use self::{
     place::Place,
-    rows::{BUNDLE_SEEN, DEPLOYMENT_SEEN, DEVICE_SEEN, EVERYTHING, GROUP_SEEN, IN_PROJECT},
+    rows::{
+        AUDIT_SEEN, BUNDLE_SEEN, DEPLOYMENT_SEEN, DEVICE_SEEN, EVERYTHING, GROUP_SEEN, IN_PROJECT,
+        TOKEN_SEEN, limited,
+    },
     uses::Uses,
 };
 use crate::{
@@ -174,20 +177,32 @@ impl Access {
 
     /// Refuses a project that the actor may not see, as one that does not exist, and one where the actor may not do this.
     pub(crate) fn project(&self, tx: &Tx, path: &str, permission: Permission) -> Result<(), FleetError> {
-        if path.is_empty() {
-            return self.require_in(permission, path);
-        }
-        if !tx.has_project(path)? || !self.allows_in(Permission::ProjectRead, path) {
-            return Err(FleetError::NotFound {
-                what: "project",
-                id: path.to_owned(),
-            });
+        if !path.is_empty() {
+            self.find_project(tx, path)?;
         }
         self.require_in(permission, path)
     }
 
+    /// Refuses a project of which the actor sees nothing, as one that does not exist.
+    pub(crate) fn find_project(&self, tx: &Tx, path: &str) -> Result<(), FleetError> {
+        let seen = self.allows_in(Permission::ProjectRead, path)
+            || self
+                .homes(Permission::DeviceRead)
+                .any(|home| is_within(home, path) || is_within(path, home));
+        if seen && tx.has_project(path)? {
+            return Ok(());
+        }
+        Err(FleetError::NotFound {
+            what: "project",
+            id: path.to_owned(),
+        })
+    }
+
     /// Where the actor has the permission, for a query's `?1`: see [`DEVICE_SEEN`].
     pub(crate) fn scope(&self, permission: Permission) -> String {
+        if self.allows_everywhere(permission) {
+            return EVERYTHING.to_owned();
+        }
         let (mut projects, mut groups, mut homes) = (Vec::new(), Vec::new(), Vec::new());
         for held in self.holding(permission) {
             match &held.scope {
@@ -198,9 +213,9 @@ impl Access {
                 }
             }
         }
-        if projects.iter().any(|path| path.is_empty()) {
-            return EVERYTHING.to_owned();
-        }
+        // What lies below another one adds nothing, and costs a search.
+        let all = projects.clone();
+        projects.retain(|path| !all.iter().any(|above| *above != *path && is_within(path, above)));
         serde_json::json!({ "projects": projects, "groups": groups, "homes": homes }).to_string()
     }
 
@@ -234,17 +249,6 @@ impl Access {
             .groups
             .retain(|group| self.allows(Permission::GroupRead, &Place::of_group(group)));
         device
-    }
-
-    /// The part of the rights that lies in `project`.
-    pub(crate) fn within(&self, project: &str) -> Self {
-        Self::new(
-            self.user.clone(),
-            self.id,
-            self.grants.clone(),
-            self.limit,
-            project,
-        )
     }
 
     /// All that the actor may do somewhere.

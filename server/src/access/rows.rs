@@ -1,58 +1,85 @@
 //! Queries that decide who may see what.
 //!
-//! A query of a list has one of the conditions below, and the actor's [`scope`](super::Access::scope) as `?1`.
+//! A query of a list has one of the conditions below, through [`limited`], and the actor's [`scope`](super::Access::scope) as `?1`. The rows
+//! that somebody sees are found by an index on their project: those of a small customer in a large fleet cost no more than in a small one.
 
+use homeport_api::Role;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::{Access, Actor, Credential, Held, Place, Scope, role};
 use crate::store::{StoreError, Tx};
 
-/// Condition: the column holds the path of one of the actor's projects, or of one below it.
-macro_rules! in_projects {
-    ($column:literal) => {
+/// The scope that holds everything.
+pub(crate) const EVERYTHING: &str = r#"{"everything":true}"#;
+
+/// The condition, unless the scope holds everything.
+pub(crate) fn limited(scope: &str, condition: &'static str) -> &'static str {
+    if scope == EVERYTHING {
+        "?1 IS NOT NULL"
+    } else {
+        condition
+    }
+}
+
+/// Keys of the rows of a table that are in one of the actor's projects, or below one. `0` follows `/`.
+macro_rules! keys_in_projects {
+    ($table:literal, $key:literal) => {
         concat!(
-            "(json_extract(?1, '$.everything') OR EXISTS (SELECT 1 FROM json_each(?1, '$.projects') WHERE ",
-            $column,
-            " = value OR substr(",
-            $column,
-            ", 1, length(value) + 1) = value || '/')"
+            "SELECT seen.",
+            $key,
+            " FROM json_each(?1, '$.projects') CROSS JOIN ",
+            $table,
+            " AS seen ON seen.project = value UNION ALL SELECT seen.",
+            $key,
+            " FROM json_each(?1, '$.projects') CROSS JOIN ",
+            $table,
+            " AS seen ON seen.project > value || '/' AND seen.project < value || '0'"
         )
     };
 }
 
-/// The scope that holds everything.
-pub(crate) const EVERYTHING: &str = r#"{"everything":true}"#;
+/// Condition on a row of a small table with the column `project`. A role on a group does not count.
+pub(crate) const IN_PROJECT: &str = "EXISTS (SELECT 1 FROM json_each(?1, '$.projects') WHERE project = value OR \
+     substr(project, 1, length(value) + 1) = value || '/')";
 
-/// Condition on a row of a table with the column `project`. A role on a group does not count.
-pub(crate) const IN_PROJECT: &str = concat!(in_projects!("project"), ")");
+/// The same for a row of `audit`.
+pub(crate) const AUDIT_SEEN: &str = concat!("audit.id IN (", keys_in_projects!("audit", "id"), ")");
+
+/// The same for a row of `pairing_tokens`.
+pub(crate) const TOKEN_SEEN: &str = concat!(
+    "pairing_tokens.id IN (",
+    keys_in_projects!("pairing_tokens", "id"),
+    ")"
+);
 
 /// Condition on a row of `devices`.
 pub(crate) const DEVICE_SEEN: &str = concat!(
-    in_projects!("devices.project"),
-    " OR EXISTS (SELECT 1 FROM json_each(?1, '$.groups') JOIN group_devices ON group_devices.name = value \
-     WHERE group_devices.device = devices.id))"
+    "devices.id IN (",
+    keys_in_projects!("devices", "id"),
+    " UNION ALL SELECT device FROM json_each(?1, '$.groups') CROSS JOIN group_devices ON group_devices.name = value)"
 );
 
 /// Condition on a row of `groups`.
 pub(crate) const GROUP_SEEN: &str = concat!(
-    in_projects!("groups.project"),
-    " OR EXISTS (SELECT 1 FROM json_each(?1, '$.groups') WHERE groups.name = value))"
+    "groups.name IN (",
+    keys_in_projects!("groups", "name"),
+    " UNION ALL SELECT value FROM json_each(?1, '$.groups'))"
 );
 
 /// Condition on a row of `deployments`.
 pub(crate) const DEPLOYMENT_SEEN: &str = concat!(
-    in_projects!("deployments.project"),
-    " OR EXISTS (SELECT 1 FROM json_each(?1, '$.groups') WHERE deployments.target_group = value OR EXISTS \
-     (SELECT 1 FROM group_devices WHERE group_devices.name = value AND group_devices.device = deployments.target_device)))"
+    "deployments.id IN (",
+    keys_in_projects!("deployments", "id"),
+    " UNION ALL SELECT seen.id FROM json_each(?1, '$.groups') CROSS JOIN deployments AS seen ON seen.target_group = value \
+     UNION ALL SELECT seen.id FROM json_each(?1, '$.groups') CROSS JOIN group_devices ON group_devices.name = value \
+     CROSS JOIN deployments AS seen ON seen.target_device = group_devices.device)"
 );
 
 /// Condition on a row with the column `project` of `bundle_projects`. A bundle is seen in its project, above it, and below it, because it
 /// can be deployed there.
-pub(crate) const BUNDLE_SEEN: &str = concat!(
-    in_projects!("project"),
-    " OR project = '' OR EXISTS (SELECT 1 FROM json_each(?1, '$.projects') WHERE substr(value, 1, length(project) + 1) = project || '/') \
-     OR EXISTS (SELECT 1 FROM json_each(?1, '$.homes') WHERE value = project OR substr(value, 1, length(project) + 1) = project || '/'))"
-);
+pub(crate) const BUNDLE_SEEN: &str = "(project = '' OR EXISTS (SELECT 1 FROM json_each(?1, '$.projects') WHERE project = value OR \
+     substr(project, 1, length(value) + 1) = value || '/' OR substr(value, 1, length(project) + 1) = project || '/') \
+     OR EXISTS (SELECT 1 FROM json_each(?1, '$.homes') WHERE value = project OR substr(value, 1, length(project) + 1) = project || '/'))";
 
 // === impl Tx ===
 
@@ -87,6 +114,25 @@ impl Tx {
         };
         let grants = self.held(id)?;
         Ok(Some(Access::new(user, id, grants, role(&limit)?, &project)))
+    }
+
+    /// What a user may do who is not shut out.
+    pub(crate) fn user_access(&self, id: i64) -> Result<Option<Access>, StoreError> {
+        let name: Option<String> = self
+            .0
+            .prepare_cached("SELECT name FROM users WHERE id = ? AND disabled = 0")?
+            .query_row([id], |row| row.get(0))
+            .optional()?;
+        let Some(name) = name else {
+            return Ok(None);
+        };
+        Ok(Some(Access::new(
+            name,
+            id,
+            self.held(id)?,
+            Role::Administrator,
+            "",
+        )))
     }
 
     /// The roles of a user.
@@ -203,7 +249,7 @@ impl Tx {
 
 #[cfg(test)]
 mod tests {
-    use homeport_api::{Permission, Role};
+    use homeport_api::Permission;
 
     use super::*;
     use crate::store::Store;
@@ -246,14 +292,21 @@ mod tests {
                         scope,
                     };
                     let access = Access::new("a".to_owned(), 1, vec![held], Role::Administrator, "");
+                    let scope = access.scope(Permission::DeviceRead);
                     let seen = |query: &str| -> Result<Vec<String>, StoreError> {
                         let mut statement = tx.0.prepare(query)?;
                         let rows =
                             statement.query_map([access.scope(Permission::DeviceRead)], |row| row.get(0))?;
                         Ok(rows.collect::<Result<_, _>>()?)
                     };
-                    let devices = seen(&format!("SELECT id FROM devices WHERE {DEVICE_SEEN}"))?;
-                    let groups = seen(&format!("SELECT name FROM groups WHERE {GROUP_SEEN}"))?;
+                    let devices = seen(&format!(
+                        "SELECT id FROM devices WHERE {}",
+                        limited(&scope, DEVICE_SEEN)
+                    ))?;
+                    let groups = seen(&format!(
+                        "SELECT name FROM groups WHERE {}",
+                        limited(&scope, GROUP_SEEN)
+                    ))?;
                     for project in projects {
                         let id = format!("d{}", project.replace('/', "-"));
                         let place = tx.device_place(&id)?.unwrap();

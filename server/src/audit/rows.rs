@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use homeport_api::{AuditEntry, Page};
 use rusqlite::params;
 
-use crate::access::{self, IN_PROJECT};
+use crate::access::{self, AUDIT_SEEN, limited};
 use crate::store::{Paging, StoreError, Tx};
 
 /// Somebody failed to log in.
@@ -66,7 +66,8 @@ impl Tx {
     pub fn audit_entries(&self, scope: &str, paging: &Paging<u64>) -> Result<Page<AuditEntry>, StoreError> {
         let mut statement = self.0.prepare_cached(&format!(
             "SELECT id, at_ms, actor, action, subject, detail, project FROM audit \
-             WHERE {IN_PROJECT} AND id < ?2 ORDER BY id DESC LIMIT ?3"
+             WHERE {AUDIT_SEEN} AND id < ?2 ORDER BY id DESC LIMIT ?3",
+            AUDIT_SEEN = limited(scope, AUDIT_SEEN)
         ))?;
         let rows = statement.query_map(params![scope, paging.below(), paging.rows()], |row| {
             Ok(AuditEntry {

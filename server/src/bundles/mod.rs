@@ -82,6 +82,7 @@ impl Fleet {
         let received = task::spawn_blocking(move || upload.finish(expected.as_deref()))
             .await
             .map_err(|_| StoreError::Closed)??;
+        let id = received.id.clone();
         let added = self
             .act(actor, move |tx, access, effects| {
                 access.project(tx, &project, Permission::BundleChange)?;
@@ -109,8 +110,15 @@ impl Fleet {
                 }
                 Ok((bundle, is_new))
             })
-            .await?;
-        Ok(added)
+            .await;
+        if added.is_err() {
+            let of_others = id.clone();
+            let known = self.0.store.read(move |tx| tx.has_bundle(&of_others));
+            if !known.await? {
+                self.remove_file(&id)?;
+            }
+        }
+        Ok(added?)
     }
 
     /// Takes a bundle from a project; without `project`, from the first one from which the actor may delete it. A bundle that a deployment

@@ -3,7 +3,7 @@
 use homeport_api::{Bundle, Page};
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use crate::access::{self, BUNDLE_SEEN};
+use crate::access::{self, BUNDLE_SEEN, limited};
 use crate::blob::{Manifest, Received};
 use crate::store::{Paging, StoreError, Tx};
 
@@ -41,7 +41,7 @@ impl Tx {
         self.0
             .prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM bundle_projects JOIN bundles ON bundles.id = bundle \
-                 WHERE {BUNDLE_SEEN} AND bundle = ?2 AND (?3 IS NULL OR project = ?3) ORDER BY project LIMIT 1"
+                 WHERE {BUNDLE_SEEN} AND bundle = ?2 AND (?3 IS NULL OR project = ?3) ORDER BY project LIMIT 1", BUNDLE_SEEN = limited(scope, BUNDLE_SEEN)
             ))?
             .query_row(params![scope, id, project], |row| Ok(bundle(row)))
             .optional()?
@@ -88,7 +88,8 @@ impl Tx {
         let mut statement = self.0.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM bundle_projects JOIN bundles ON bundles.id = bundle \
              WHERE {BUNDLE_SEEN} AND (bundle_projects.created_ms, bundle, project) < (?2, ?3, ?4) \
-             ORDER BY bundle_projects.created_ms DESC, bundle DESC, project DESC LIMIT ?5"
+             ORDER BY bundle_projects.created_ms DESC, bundle DESC, project DESC LIMIT ?5",
+            BUNDLE_SEEN = limited(scope, BUNDLE_SEEN)
         ))?;
         let mut rows = statement.query(params![scope, created_ms, id, project, paging.rows()])?;
         let mut bundles = Vec::new();
@@ -118,6 +119,14 @@ impl Tx {
         )?;
         let rows = statement.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Whether there is such a bundle, in any project.
+    pub fn has_bundle(&self, id: &str) -> Result<bool, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM bundles WHERE id = ?)")?
+            .query_row([id], |row| row.get(0))?)
     }
 
     /// Ids of all bundles.

@@ -204,7 +204,10 @@ impl Fleet {
 
 /// The bundle, if devices of this project may get it.
 fn usable(tx: &Tx, access: &Access, id: &str, project: &str) -> Result<Bundle, FleetError> {
-    if let Some(bundle) = tx.usable_bundle(id, project)? {
+    let of_project = tx.usable_bundle(id, project)?;
+    let of_project =
+        of_project.filter(|bundle| access.sees_bundles_of(bundle.project.as_deref().unwrap_or_default()));
+    if let Some(bundle) = of_project {
         return Ok(bundle);
     }
     let seen = tx.bundle(&access.scope(Permission::BundleRead), id, None)?;

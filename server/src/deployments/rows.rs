@@ -6,7 +6,7 @@ use homeport_api::{Bundle, Deployment, Page, Target};
 use homeport_protocol::{BundleOffer, DeploymentState, deployment::Progress};
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use crate::access::{self, DEPLOYMENT_SEEN, DEVICE_SEEN, EVERYTHING};
+use crate::access::{self, DEPLOYMENT_SEEN, DEVICE_SEEN, limited};
 use crate::blob;
 use crate::store::{Paging, StoreError, Tx};
 
@@ -103,7 +103,8 @@ impl Tx {
         paging: &Paging<u64>,
     ) -> Result<Page<Deployment>, StoreError> {
         let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM deployments WHERE {DEPLOYMENT_SEEN} AND id < ?2 ORDER BY id DESC LIMIT ?3"
+            "SELECT {COLUMNS} FROM deployments WHERE {DEPLOYMENT_SEEN} AND id < ?2 ORDER BY id DESC LIMIT ?3",
+            DEPLOYMENT_SEEN = limited(scope, DEPLOYMENT_SEEN)
         ))?;
         let mut rows = statement.query(params![scope, paging.below(), paging.rows()])?;
         let mut deployments = Vec::new();
@@ -174,7 +175,7 @@ impl Tx {
             .0
             .prepare_cached(&format!(
                 "SELECT count(*) FROM updates JOIN deployments ON deployments.id = updates.deployment \
-                 JOIN devices ON devices.id = updates.device WHERE {DEVICE_SEEN} AND bundle = ?2 AND final = 0"
+                 JOIN devices ON devices.id = updates.device WHERE {DEVICE_SEEN} AND bundle = ?2 AND final = 0", DEVICE_SEEN = limited(scope, DEVICE_SEEN)
             ))?
             .query_row([scope, bundle], |row| row.get(0))?)
     }
@@ -185,29 +186,15 @@ impl Tx {
         Ok(open.is_some_and(|open| open.deployment == progress.deployment && open.state == progress.state))
     }
 
-    /// Counts the devices of a scope in neighbouring deployments, newest first.
-    fn complete(
-        &self,
-        mut deployments: Vec<Deployment>,
-        devices: &str,
-    ) -> Result<Vec<Deployment>, StoreError> {
-        let (Some(newest), Some(oldest)) = (deployments.first(), deployments.last()) else {
-            return Ok(deployments);
-        };
-        let (mut of_any, mut of_scope);
-        let mut rows = if devices == EVERYTHING {
-            of_any = self.0.prepare_cached(
-                "SELECT deployment, state, count(*), max(updated_ms) FROM updates \
-                 WHERE deployment BETWEEN ?1 AND ?2 GROUP BY deployment, state",
-            )?;
-            of_any.query([oldest.id, newest.id])?
-        } else {
-            of_scope = self.0.prepare_cached(&format!(
-                "SELECT deployment, state, count(*), max(updated_ms) FROM updates JOIN devices ON devices.id = device \
-                 WHERE {DEVICE_SEEN} AND deployment BETWEEN ?2 AND ?3 GROUP BY deployment, state"
-            ))?;
-            of_scope.query(params![devices, oldest.id, newest.id])?
-        };
+    /// Counts the devices of a scope in deployments.
+    fn complete(&self, mut deployments: Vec<Deployment>, scope: &str) -> Result<Vec<Deployment>, StoreError> {
+        let ids: Vec<u64> = deployments.iter().map(|deployment| deployment.id).collect();
+        let ids = serde_json::to_string(&ids)?;
+        let mut statement = self.0.prepare_cached(&format!(
+            "SELECT deployment, state, count(*), max(updated_ms) FROM json_each(?2) CROSS JOIN updates ON deployment = json_each.value \
+             CROSS JOIN devices ON devices.id = device WHERE {DEVICE_SEEN} GROUP BY deployment, state", DEVICE_SEEN = limited(scope, DEVICE_SEEN)
+        ))?;
+        let mut rows = statement.query([scope, &ids])?;
         while let Some(row) = rows.next()? {
             let (id, state, count, updated_ms): (u64, String, u64, i64) =
                 (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);

@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use serde::Deserialize as _;
 use serde::de::{IntoDeserializer as _, value::StrDeserializer};
 
-use crate::access::DEVICE_SEEN;
+use crate::access::{DEVICE_SEEN, limited};
 use crate::store::{Paging, StoreError, Tx};
 
 /// Local installs of a device that are kept.
@@ -69,13 +69,14 @@ impl Tx {
         let mut rows = if let Some(state) = state {
             of_state = self.0.prepare_cached(&format!(
                 "SELECT {COLUMNS}, name FROM updates JOIN devices ON devices.id = device \
-                 WHERE {DEVICE_SEEN} AND deployment = ?2 AND state = ?5 AND updates.id > ?3 ORDER BY updates.id LIMIT ?4"
+                 WHERE {DEVICE_SEEN} AND deployment = ?2 AND state = ?5 AND updates.id > ?3 ORDER BY updates.id LIMIT ?4", DEVICE_SEEN = limited(scope, DEVICE_SEEN)
             ))?;
             of_state.query(params![scope, deployment, after, paging.rows(), state.as_str()])?
         } else {
             of_any = self.0.prepare_cached(&format!(
                 "SELECT {COLUMNS}, name FROM updates JOIN devices ON devices.id = device \
-                 WHERE {DEVICE_SEEN} AND deployment = ?2 AND updates.id > ?3 ORDER BY updates.id LIMIT ?4"
+                 WHERE {DEVICE_SEEN} AND deployment = ?2 AND updates.id > ?3 ORDER BY updates.id LIMIT ?4",
+                DEVICE_SEEN = limited(scope, DEVICE_SEEN)
             ))?;
             of_any.query(params![scope, deployment, after, paging.rows()])?
         };

@@ -60,14 +60,12 @@ impl Fleet {
                 if let Some(group) = &part.group {
                     access.group(tx, group, Permission::GroupRead)?;
                 }
-                let scope = match named(part.project)? {
-                    None => access.scope(Permission::DeviceRead),
-                    Some(project) => {
-                        access.project(tx, &project, Permission::DeviceRead)?;
-                        access.within(&project).scope(Permission::DeviceRead)
-                    }
-                };
-                let page = tx.devices(&scope, part.group.as_deref(), &paging)?;
+                let project = named(part.project)?;
+                if let Some(project) = &project {
+                    access.find_project(tx, project)?;
+                }
+                let scope = access.scope(Permission::DeviceRead);
+                let page = tx.devices(&scope, part.group.as_deref(), project.as_deref(), &paging)?;
                 Ok(trim(access, page))
             })
             .await?;
@@ -114,6 +112,7 @@ impl Fleet {
         let device = self
             .act(actor, move |tx, access, effects| {
                 let place = access.device(tx, &id, Permission::DeviceRead)?;
+                let was = place.clone();
                 if let Some(name) = patch.name {
                     access.require(Permission::DeviceChange, &place)?;
                     tx.rename_device(&id, &name)?;
@@ -127,11 +126,11 @@ impl Fleet {
                     )?;
                 }
                 if let Some(project) = patch.project {
-                    move_device(tx, access, effects, &id, &project)?;
+                    move_device(tx, access, &id, &project)?;
                 }
                 // Read again: those who move a device may not see it where it is now.
                 let device = tx.device(&id)?.ok_or_else(|| FleetError::no_device(&id))?;
-                effects.device(Some(device.clone()));
+                effects.moved(Some(device.clone()), was);
                 Ok(access.trim(device))
             })
             .await?;
@@ -185,37 +184,32 @@ fn trim(access: &Access, page: Page<Device>) -> Page<Device> {
     }
 }
 
-/// Moves a device to another project, with what belongs to it. It leaves groups that do not reach into the project.
-fn move_device(
-    tx: &Tx,
-    access: &Access,
-    effects: &mut Effects,
-    id: &str,
-    project: &str,
-) -> Result<(), FleetError> {
+/// Moves a device to another project, with what belongs to it. It leaves groups that do not reach into the project. What the old project has
+/// in hand to pair it again ends, and an update of the old project does not follow it.
+fn move_device(tx: &Tx, access: &Access, id: &str, project: &str) -> Result<(), FleetError> {
     let place = access.device(tx, id, Permission::DeviceRead)?;
     access.require_in(Permission::DeviceMove, &place.project)?;
     access.project(tx, project, Permission::DeviceMove)?;
     if place.project == project {
         return Ok(());
     }
+    if tx.open_deployment(id)?.is_some() {
+        return Err(FleetError::Conflict {
+            kind: "device-busy",
+            detail: format!("`{id}` is being updated: wait until that is finished, or cancel it"),
+        });
+    }
     tx.set_device_project(id, project)?;
     tx.leave_other_groups(id, project)?;
+    tx.revoke_tokens_for(id)?;
+    tx.forget_token_keys(id)?;
     tx.move_tokens(id, project)?;
     tx.move_deployments(id, project)?;
     // Neither project learns the name of the other.
     let now_ms = now_ms();
-    tx.audit(
-        now_ms,
-        &place.project,
-        &access.user,
-        "device.leave-project",
-        id,
-        "",
-    )?;
-    tx.audit(now_ms, project, &access.user, "device.join-project", id, "")?;
-    // Watchers who see only the old place must forget it. The others get it again.
-    effects.push(Effect::Publish(Event::DeviceRemoved { id: id.to_owned() }, place));
+    let user = &access.user;
+    tx.audit(now_ms, &place.project, user, "device.leave-project", id, "")?;
+    tx.audit(now_ms, project, user, "device.join-project", id, "")?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use homeport_api::{Device, DeviceSlot, Page};
 use homeport_protocol::{Inventory, Slot};
 use rusqlite::{OptionalExtension as _, Row, Rows, params};
 
-use crate::access::{self, DEVICE_SEEN};
+use crate::access::{self, DEVICE_SEEN, limited};
 use crate::store::{Paging, StoreError, Tx};
 
 const COLUMNS: &str = "id, name, paired_ms, last_seen_ms, address, serial, inventory, project";
@@ -54,32 +54,25 @@ impl Tx {
             .transpose()
     }
 
-    /// All devices of a scope, or those of a group, by name.
+    /// Devices of a scope, or those of them in a group or a project, by name.
     pub fn devices(
         &self,
         scope: &str,
         group: Option<&str>,
+        project: Option<&str>,
         paging: &Paging<(String, String)>,
     ) -> Result<Page<Device>, StoreError> {
         let (name, id) = paging.after.clone().unwrap_or_default();
-        let devices = match group {
-            None => self.assemble_all(
-                self.0
-                    .prepare_cached(&format!(
-                        "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND (name, id) > (?2, ?3) ORDER BY name, id LIMIT ?4"
-                    ))?
-                    .query(params![scope, name, id, paging.rows()])?,
-            ),
-            Some(group) => self.assemble_all(
-                self.0
-                    .prepare_cached(&format!(
-                        "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND (name, id) > (?2, ?3) AND EXISTS \
-                         (SELECT 1 FROM group_devices WHERE group_devices.name = ?5 AND device = devices.id) \
-                         ORDER BY name, id LIMIT ?4"
-                    ))?
-                    .query(params![scope, name, id, paging.rows(), group])?,
-            ),
-        }?;
+        let devices = self.assemble_all(
+            self.0
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND (name, id) > (?2, ?3) \
+                     AND (?5 IS NULL OR EXISTS (SELECT 1 FROM group_devices WHERE group_devices.name = ?5 AND device = devices.id)) \
+                     AND (?6 IS NULL OR project = ?6 OR substr(project, 1, length(?6) + 1) = ?6 || '/') ORDER BY name, id LIMIT ?4",
+                    DEVICE_SEEN = limited(scope, DEVICE_SEEN)
+                ))?
+                .query(params![scope, name, id, paging.rows(), group, project])?,
+        )?;
         Ok(paging.page(devices, |device| (device.name.clone(), device.id.clone()))?)
     }
 
@@ -94,7 +87,8 @@ impl Tx {
         let mut found = self.assemble_all(
             self.0
                 .prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND id = ?2"
+                    "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND id = ?2",
+                    DEVICE_SEEN = limited(scope, DEVICE_SEEN)
                 ))?
                 .query(params![scope, text])?,
         )?;
@@ -102,7 +96,7 @@ impl Tx {
             found = self.assemble_all(
                 self.0
                     .prepare_cached(&format!(
-                        "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND name = ?2 AND id > ?3 ORDER BY id LIMIT ?4"
+                        "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND name = ?2 AND id > ?3 ORDER BY id LIMIT ?4", DEVICE_SEEN = limited(scope, DEVICE_SEEN)
                     ))?
                     .query(params![scope, text, id, paging.rows()])?,
             )?;
@@ -112,7 +106,7 @@ impl Tx {
             found = self.assemble_all(
                 self.0
                     .prepare_cached(&format!(
-                        "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND id >= ?2 AND id < ?2 || '~' AND id > ?3 ORDER BY id LIMIT ?4"
+                        "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND id >= ?2 AND id < ?2 || '~' AND id > ?3 ORDER BY id LIMIT ?4", DEVICE_SEEN = limited(scope, DEVICE_SEEN)
                     ))?
                     .query(params![scope, text, id, paging.rows()])?,
             )?;

@@ -32,6 +32,8 @@ pub(crate) enum Effect {
     Online(DeviceId, bool, i64),
     /// A device changed.
     Device(Box<Device>),
+    /// A device is no longer in this place.
+    Moved(Box<Device>, Place),
     /// Memory forgets a deleted device.
     Forget(DeviceId),
     /// The device gets a command, if it is connected.
@@ -63,6 +65,12 @@ impl Effects {
     pub(crate) fn device(&mut self, device: Option<Device>) {
         self.0
             .extend(device.map(|device| Effect::Device(Box::new(device))));
+    }
+
+    /// Adds that a device is no longer in this place, if it still is anywhere.
+    pub(crate) fn moved(&mut self, device: Option<Device>, was: Place) {
+        self.0
+            .extend(device.map(|device| Effect::Moved(Box::new(device), was)));
     }
 
     /// Adds that an update changed.
@@ -114,6 +122,7 @@ impl Inner {
             Effect::Disconnect(device) => self.registry.disconnect(&device),
             Effect::Online(device, online, now_ms) => self.live.set_online(&device, online, now_ms),
             Effect::Device(device) => self.publish_device(*device),
+            Effect::Moved(device, was) => self.publish_moved(*device, was),
             Effect::Forget(device) => self.live.forget(device.as_str()),
             Effect::Deliver(device, command) => {
                 // A device that is not connected gets the command after it reconnects.

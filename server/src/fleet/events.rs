@@ -36,6 +36,8 @@ type Watching = Arc<Mutex<HashMap<String, usize>>>;
 pub(crate) struct News {
     event: Event,
     place: Place,
+    /// Where the device of the event was until now, if it moved.
+    was: Option<Place>,
     json: OnceLock<Arc<str>>,
 }
 
@@ -55,6 +57,8 @@ pub(crate) enum Told {
 pub(crate) struct Watcher {
     events: broadcast::Receiver<Arc<News>>,
     rights: watch::Receiver<()>,
+    /// Received, and not given yet: rights may have changed before it happened.
+    held: Option<Arc<News>>,
     _seat: Seat,
 }
 
@@ -87,6 +91,7 @@ impl Events {
         Some(Watcher {
             events: self.sender.subscribe(),
             rights: self.rights.subscribe(),
+            held: None,
             _seat: Seat {
                 watching: Arc::clone(&self.watching),
                 person: person.to_owned(),
@@ -100,11 +105,21 @@ impl Events {
 
     /// Tells those who may see what happens in `place`.
     pub(crate) fn publish(&self, event: Event, place: Place) {
+        self.send(event, place, None);
+    }
+
+    /// Tells those who may see `place` that a device is there now, and those who only saw where it was that it is gone.
+    pub(crate) fn publish_moved(&self, event: Event, place: Place, was: Place) {
+        self.send(event, place, Some(was));
+    }
+
+    fn send(&self, event: Event, place: Place, was: Option<Place>) {
         if self.is_watched() {
             // It is no error that nobody watches.
             let _ = self.sender.send(Arc::new(News {
                 event,
                 place,
+                was,
                 json: OnceLock::new(),
             }));
         }
@@ -122,7 +137,8 @@ impl News {
     /// The event as somebody with these rights gets it.
     fn for_reader(&self, access: &Access) -> Option<Told> {
         let Some(permission) = self.event.permission() else {
-            return Some(Told::Event(self.json()));
+            let sees_something = access.allows_somewhere(Permission::DeviceRead);
+            return sees_something.then(|| Told::Event(self.json()));
         };
         if access.allows_everywhere(permission) {
             return Some(Told::Event(self.json()));
@@ -133,10 +149,20 @@ impl News {
         };
         match &self.event {
             Event::Deployment { deployment } => seen.then_some(Told::Deployment(deployment.id)),
-            Event::Device { device } => seen.then(|| {
+            Event::Device { device } if seen => {
                 let device = Box::new(access.trim((**device).clone()));
-                Told::Event(json(&Event::Device { device }))
-            }),
+                Some(Told::Event(json(&Event::Device { device })))
+            }
+            Event::Device { device } => {
+                let left = self
+                    .was
+                    .as_ref()
+                    .is_some_and(|was| access.allows(permission, was));
+                left.then(|| {
+                    let id = device.id.clone();
+                    Told::Event(json(&Event::DeviceRemoved { id }))
+                })
+            }
             _ => seen.then(|| Told::Event(self.json())),
         }
     }
@@ -152,23 +178,22 @@ impl Watcher {
     /// The next news for somebody with these rights; [`Event::Resync`] after some were missed. `None` when the server stops.
     pub(crate) async fn next(&mut self, access: &Access) -> Option<Told> {
         loop {
-            let news = tokio::select! {
+            if let Some(told) = self.held.take().and_then(|news| news.for_reader(access)) {
+                return Some(told);
+            }
+            tokio::select! {
                 biased;
                 _ = self.rights.changed() => return Some(Told::Rights),
-                news = self.events.recv() => news,
-            };
-            let told = match news {
-                Ok(news) => news.for_reader(access),
-                Err(RecvError::Lagged(_)) => Some(Told::Event(json(&Event::Resync))),
-                Err(RecvError::Closed) => return None,
-            };
-            // Rights that changed before the event came after the first look.
+                news = self.events.recv() => match news {
+                    Ok(news) => self.held = Some(news),
+                    Err(RecvError::Lagged(_)) => return Some(Told::Event(json(&Event::Resync))),
+                    Err(RecvError::Closed) => return None,
+                },
+            }
+            // Rights that changed before the event may have come after the first look. The event waits until they are known.
             if self.rights.has_changed().unwrap_or(true) {
                 self.rights.mark_unchanged();
                 return Some(Told::Rights);
-            }
-            if told.is_some() {
-                return told;
             }
         }
     }
@@ -247,6 +272,27 @@ mod tests {
         events.publish(removed("ours"), Place::of_project("acme"));
         events.rights_changed();
         assert_eq!(told(watcher.next(&access).await), "Some(Rights)");
+        assert_eq!(
+            told(watcher.next(&access).await),
+            r#"{"type":"device_removed","id":"ours"}"#,
+            "another's rights changed: nothing is lost"
+        );
+        let device = || {
+            let device = Box::new(homeport_api::Device {
+                id: "d".to_owned(),
+                ..homeport_api::Device::default()
+            });
+            Event::Device { device }
+        };
+        events.publish_moved(device(), Place::of_project("beta"), Place::of_project("gamma"));
+        events.publish_moved(device(), Place::of_project("beta"), Place::of_project("acme"));
+        events.publish(Event::Resync, Place::default());
+        assert_eq!(
+            told(watcher.next(&access).await),
+            r#"{"type":"device_removed","id":"d"}"#,
+            "it left"
+        );
+        assert_eq!(told(watcher.next(&access).await), r#"{"type":"resync"}"#);
     }
 
     #[test]

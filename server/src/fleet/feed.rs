@@ -57,11 +57,12 @@ impl Feed {
             match told {
                 Told::Event(json) => return Some(json),
                 Told::Deployment(id) => {
-                    let Ok(deployment) = self.fleet.deployment(&self.actor, id).await else {
-                        continue;
-                    };
-                    let event = Event::Deployment {
-                        deployment: Box::new(deployment),
+                    let event = match self.fleet.deployment(&self.actor, id).await {
+                        Ok(deployment) => Event::Deployment {
+                            deployment: Box::new(deployment),
+                        },
+                        Err(FleetError::NotFound { .. }) => continue,
+                        Err(_) => Event::Resync,
                     };
                     return serde_json::to_string(&event).ok().map(Into::into);
                 }

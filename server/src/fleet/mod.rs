@@ -178,6 +178,12 @@ impl Inner {
         self.events.publish(Event::Device { device }, place);
     }
 
+    fn publish_moved(&self, device: Device, was: Place) {
+        let place = Place::of_device(&device);
+        let device = Box::new(self.complete(device));
+        self.events.publish_moved(Event::Device { device }, place, was);
+    }
+
     fn publish_update(&self, update: DeviceProgress, place: Place) {
         let update = Box::new(self.complete_update(update));
         self.events.publish(Event::Update { update }, place);

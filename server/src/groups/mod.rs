@@ -42,7 +42,7 @@ impl Fleet {
     /// Makes a group without devices, in the project that its name begins with.
     pub async fn create_group(&self, actor: &Actor, name: String) -> Result<Group, FleetError> {
         let (project, own) = name.rsplit_once('/').unwrap_or(("", &name));
-        if !is_name(own, MAX_NAME) {
+        if !is_name(own, MAX_NAME) || name.starts_with('/') {
             return Err(FleetError::Invalid(
                 "a group's name is 1 to 64 characters of a-z, 0-9 and `-`, behind the path of its project and `/`"
                     .into(),
@@ -73,6 +73,14 @@ impl Fleet {
             let place = access.group(tx, &name, Permission::GroupRead)?;
             access.require_in(Permission::GroupChange, &place.project)?;
             let devices = tx.group_devices(&name)?;
+            let places: Vec<_> = if devices.len() > MANY as usize {
+                Vec::new()
+            } else {
+                devices
+                    .iter()
+                    .map(|id| tx.device_place(id))
+                    .collect::<Result<_, _>>()?
+            };
             if !tx.delete_group(&name)? {
                 return Err(FleetError::no_group(&name));
             }
@@ -82,8 +90,8 @@ impl Fleet {
                 effects.push(Effect::Resync);
                 return Ok(());
             }
-            for id in &devices {
-                effects.device(tx.device(id)?);
+            for (id, was) in devices.iter().zip(places) {
+                effects.moved(tx.device(id)?, was.unwrap_or_default());
             }
             Ok(())
         })
@@ -139,9 +147,9 @@ impl Fleet {
             // A role on the group itself would let its holder take in any device of the project.
             let group = access.group(tx, &name, Permission::GroupRead)?;
             access.require_in(Permission::GroupChange, &group.project)?;
-            access.device(tx, &device, Permission::DeviceRead)?;
+            let was = access.device(tx, &device, Permission::DeviceRead)?;
             change(tx, access, &group, (&name, &device))?;
-            effects.device(tx.device(&device)?);
+            effects.moved(tx.device(&device)?, was);
             Ok(())
         })
         .await

@@ -3,7 +3,7 @@
 use homeport_api::{Group, Page};
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use crate::access::{self, GROUP_SEEN, Place, is_within};
+use crate::access::{self, GROUP_SEEN, Place, is_within, limited};
 use crate::store::{Paging, StoreError, Tx};
 
 const COLUMNS: &str =
@@ -33,7 +33,8 @@ impl Tx {
     /// Groups of a scope, by name.
     pub fn groups(&self, scope: &str, paging: &Paging<String>) -> Result<Page<Group>, StoreError> {
         let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM groups WHERE {GROUP_SEEN} AND name > ?2 ORDER BY name LIMIT ?3"
+            "SELECT {COLUMNS} FROM groups WHERE {GROUP_SEEN} AND name > ?2 ORDER BY name LIMIT ?3",
+            GROUP_SEEN = limited(scope, GROUP_SEEN)
         ))?;
         let after = paging.after.as_deref().unwrap_or_default();
         let rows = statement.query_map(params![scope, after, paging.rows()], group)?;
@@ -43,6 +44,10 @@ impl Tx {
 
     /// Removes a group, and returns whether there was one.
     pub fn delete_group(&self, name: &str) -> Result<bool, StoreError> {
+        // Another group may get this name, and others roles on it.
+        self.0
+            .prepare_cached("UPDATE deployments SET target_group = NULL WHERE target_group = ?")?
+            .execute([name])?;
         let deleted = self
             .0
             .prepare_cached("DELETE FROM groups WHERE name = ?")?

@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
+use homeport_api::Permission;
 use homeport_protocol::DeviceId;
 
+use super::Token;
 use crate::{
     ca::{CaError, DeviceCertificate, Fingerprint},
     devices::check_name,
@@ -120,7 +122,7 @@ fn redeem(
             return Err(IssueError::Used);
         }
     }
-    if token.revoked || token.info.expires_ms <= now_ms {
+    if token.revoked || token.info.expires_ms <= now_ms || !still_stands(tx, &token)? {
         return Err(IssueError::Expired);
     }
     if let Some(id) = token.info.used_by {
@@ -142,6 +144,16 @@ fn redeem(
     };
     tx.use_token(token.info.id, id.as_str(), key)?;
     Ok(id)
+}
+
+/// Whether whoever made the token may still pair devices where it pairs one.
+fn still_stands(tx: &Tx, token: &Token) -> Result<bool, StoreError> {
+    let Some(maker) = token.maker else {
+        return Ok(true);
+    };
+    let access = tx.user_access(maker)?;
+    let project = token.info.project.as_deref().unwrap_or_default();
+    Ok(access.is_some_and(|access| access.allows_in(Permission::PairingChange, project)))
 }
 
 /// The first name of a device: the one in its token, else the first hint that people can read, else its id.

@@ -58,10 +58,20 @@ impl Fleet {
                         .unwrap_or_default()
                         .to_owned(),
                 };
-                access.project(tx, &project, Permission::PairingChange)?;
+                if new.device.is_none() {
+                    access.project(tx, &project, Permission::PairingChange)?;
+                }
+                access.require_in(Permission::PairingChange, &project)?;
                 let now_ms = now_ms();
                 let expires_ms = now_ms.saturating_add(i64::try_from(life * 1000).unwrap_or(i64::MAX));
-                let info = tx.insert_token(&hash, now_ms, expires_ms, &access.user, &new, &project)?;
+                let info = tx.insert_token(
+                    &hash,
+                    now_ms,
+                    expires_ms,
+                    &access.user,
+                    &new,
+                    (access.id, &project),
+                )?;
                 let detail = new.device.unwrap_or_default();
                 let number = info.id.to_string();
                 tx.audit(now_ms, &project, &access.user, "token.create", &number, &detail)?;

@@ -3,7 +3,7 @@
 use homeport_api::{NewPairingToken, Page, PairingTokenInfo};
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use crate::access::{self, IN_PROJECT};
+use crate::access::{self, TOKEN_SEEN, limited};
 use crate::store::{Paging, StoreError, Tx};
 
 /// A token, with the facts that a check needs.
@@ -17,10 +17,12 @@ pub struct Token {
     pub revoked: bool,
     /// SHA-256 of the public key that was certified for it.
     pub used_key: Option<[u8; 32]>,
+    /// The user whose right it relies on; `None` for a token of an older database.
+    pub maker: Option<i64>,
 }
 
 const COLUMNS: &str =
-    "id, created_ms, created_by, expires_ms, device_name, used_by, device, revoked, used_key, project";
+    "id, created_ms, created_by, expires_ms, device_name, used_by, device, revoked, used_key, project, maker";
 
 // === impl Tx ===
 
@@ -33,11 +35,11 @@ impl Tx {
         expires_ms: i64,
         created_by: &str,
         new: &NewPairingToken,
-        project: &str,
+        (maker, project): (i64, &str),
     ) -> Result<PairingTokenInfo, StoreError> {
         let mut statement = self.0.prepare_cached(&format!(
-            "INSERT INTO pairing_tokens (hash, created_ms, created_by, expires_ms, device_name, device, project) \
-             VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}"
+            "INSERT INTO pairing_tokens (hash, created_ms, created_by, expires_ms, device_name, device, project, maker) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}"
         ))?;
         let values = params![
             hash,
@@ -46,7 +48,8 @@ impl Tx {
             expires_ms,
             new.device_name,
             new.device,
-            project
+            project,
+            maker
         ];
         Ok(statement.query_row(values, token)?.info)
     }
@@ -62,7 +65,7 @@ impl Tx {
     /// Tokens of a scope that were not revoked, newest first.
     pub fn tokens(&self, scope: &str, paging: &Paging<u64>) -> Result<Page<PairingTokenInfo>, StoreError> {
         let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM pairing_tokens WHERE {IN_PROJECT} AND revoked = 0 AND id < ?2 ORDER BY id DESC LIMIT ?3"
+            "SELECT {COLUMNS} FROM pairing_tokens WHERE {TOKEN_SEEN} AND revoked = 0 AND id < ?2 ORDER BY id DESC LIMIT ?3", TOKEN_SEEN = limited(scope, TOKEN_SEEN)
         ))?;
         let after = paging.below();
         let rows = statement.query_map(params![scope, after, paging.rows()], |row| Ok(token(row)?.info))?;
@@ -143,5 +146,6 @@ fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
         device: row.get(6)?,
         revoked: row.get(7)?,
         used_key: row.get(8)?,
+        maker: row.get(10)?,
     })
 }

@@ -20,6 +20,8 @@ pub(crate) const LOGINS: u32 = 4096;
 #[derive(Debug)]
 pub(crate) struct Passwords {
     checks: Arc<Semaphore>,
+    /// Passwords that administrators give out are made one at a time, and keep nobody from logging in.
+    making: Arc<Semaphore>,
     /// Hash that is checked for an unknown user, so that both cases take the same time.
     decoy: String,
     pub(crate) attempts: Attempts,
@@ -39,6 +41,7 @@ impl Passwords {
         }
         Self {
             checks: Arc::new(Semaphore::new(CHECKS)),
+            making: Arc::new(Semaphore::new(1)),
             decoy: hash(&random_password()).unwrap_or_default(),
             attempts,
             failed: FailedLogins::default(),
@@ -58,7 +61,22 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        let permit = Arc::clone(&self.checks)
+        Self::in_turn(&self.checks, work).await
+    }
+
+    /// Makes a new password for somebody else.
+    pub(crate) async fn make<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        Self::in_turn(&self.making, work).await
+    }
+
+    async fn in_turn<T: Send + 'static>(
+        places: &Arc<Semaphore>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let permit = Arc::clone(places)
             .acquire_owned()
             .await
             .map_err(|_| StoreError::Closed)?;

@@ -80,7 +80,7 @@ pub async fn create_first_admin(store: &Store, data_dir: &Path) -> Result<(), Fl
     Ok(())
 }
 
-/// Gives a user a new random password, ends the user's logins, lets the user in again, and returns the password. If nobody may do
+/// Gives a user a new random password, ends the user's logins and access tokens, lets the user in again, and returns the password. If nobody may do
 /// everything any more, the user may from now on: whoever can write the database may appoint somebody.
 pub async fn reset_password(store: &Store, user: String) -> Result<String, FleetError> {
     let password = random_password();
@@ -99,6 +99,7 @@ pub async fn reset_password(store: &Store, user: String) -> Result<String, Fleet
                 )));
             }
             tx.set_password(account.id, &hash, None)?;
+            tx.delete_access_tokens_of(account.id)?;
             tx.set_disabled(account.id, false)?;
             if !tx.has_administrator()? {
                 tx.set_grant(account.id, Role::Administrator, Some(""), None)?;

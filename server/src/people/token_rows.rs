@@ -11,7 +11,7 @@ const COLUMNS: &str = "id, name, role, project, created_ms, expires_ms, last_use
 // === impl Tx ===
 
 impl Tx {
-    /// Adds an access token; `hash` is the hash of its secret. Forgets those that have expired.
+    /// Adds an access token; `hash` is the hash of its secret.
     pub fn insert_access_token(
         &self,
         hash: &[u8; 32],
@@ -20,9 +20,6 @@ impl Tx {
         expires_ms: i64,
         new: &NewAccessToken,
     ) -> Result<AccessToken, StoreError> {
-        self.0
-            .prepare_cached("DELETE FROM access_tokens WHERE expires_ms <= ?")?
-            .execute([now_ms])?;
         let project = new.project.as_deref().unwrap_or_default();
         let mut statement = self.0.prepare_cached(&format!(
             "INSERT INTO access_tokens (hash, user, name, role, project, created_ms, expires_ms) \
@@ -38,6 +35,14 @@ impl Tx {
             expires_ms
         ];
         statement.query_row(values, |row| Ok(token(row)))?
+    }
+
+    /// Forgets access tokens that have expired.
+    pub fn prune_access_tokens(&self, now_ms: i64) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("DELETE FROM access_tokens WHERE expires_ms <= ?")?
+            .execute([now_ms])?;
+        Ok(())
     }
 
     /// Number of a user's access tokens.
@@ -68,6 +73,14 @@ impl Tx {
             .prepare_cached("DELETE FROM access_tokens WHERE user = ? AND id = ? RETURNING name")?
             .query_row(params![user, id], |row| row.get(0))
             .optional()?)
+    }
+
+    /// Deletes every access token of a user.
+    pub fn delete_access_tokens_of(&self, user: i64) -> Result<(), StoreError> {
+        self.0
+            .prepare_cached("DELETE FROM access_tokens WHERE user = ?")?
+            .execute([user])?;
+        Ok(())
     }
 
     /// Deletes every access token.

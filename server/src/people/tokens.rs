@@ -33,8 +33,14 @@ impl Fleet {
         user: String,
         paging: Paging<u64>,
     ) -> Result<Page<AccessToken>, FleetError> {
+        let shown = actor.credential;
         self.ask(actor, move |tx, access| {
-            let (id, _) = access.find_user(tx, &user)?;
+            let (id, found) = access.find_user(tx, &user)?;
+            // A token that is limited does not tell of others, and a role in somebody's project gives no sight of the user's tokens.
+            if matches!(shown, Credential::Token(_)) || id != access.id {
+                let project = found.project.as_deref().unwrap_or_default();
+                access.require_in(Permission::UserRead, project)?;
+            }
             Ok(tx.access_tokens(id, &paging)?)
         })
         .await
@@ -73,6 +79,8 @@ impl Fleet {
         let token = self
             .act(actor, move |tx, access, _| {
                 let (id, project) = owner(tx, access, &user)?;
+                let now_ms = now_ms();
+                tx.prune_access_tokens(now_ms)?;
                 if let Some(limit) = &new.project {
                     access.project(tx, limit, Permission::ProjectRead)?;
                 }
@@ -82,7 +90,6 @@ impl Fleet {
                         detail: format!("`{user}` has {MAX_TOKENS} access tokens already: revoke some first"),
                     });
                 }
-                let now_ms = now_ms();
                 let expires_ms = now_ms + i64::from(new.days) * DAY;
                 let token = tx.insert_access_token(&hash, id, now_ms, expires_ms, &new)?;
                 tx.audit(
@@ -101,9 +108,15 @@ impl Fleet {
 
     /// Revokes an access token: what it opened ends at once.
     pub async fn revoke_access_token(&self, actor: &Actor, user: String, id: u64) -> Result<(), FleetError> {
+        let shown = actor.credential;
         self.act(actor, move |tx, access, effects| {
             let (of, found) = access.find_user(tx, &user)?;
-            if of != access.id {
+            // A token gives itself up, and needs the permission for others.
+            let own = match shown {
+                Credential::Session(_) => of == access.id,
+                Credential::Token(token) => u64::try_from(token).ok() == Some(id),
+            };
+            if !own {
                 access.manage(tx, &user)?;
             }
             let name = tx

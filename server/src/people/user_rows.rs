@@ -3,7 +3,7 @@
 use homeport_api::{Page, Role, UserInfo, UserKind};
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use crate::access::{self, IN_PROJECT};
+use crate::access::{self, IN_PROJECT, limited};
 use crate::store::{Paging, StoreError, Tx};
 
 const COLUMNS: &str = "id, name, kind, project, disabled, created_ms, last_login_ms";
@@ -38,10 +38,21 @@ impl Tx {
         found.map(|found| self.with_grants(found)).transpose()
     }
 
-    /// Users of a scope, by name, with all their roles.
+    /// Whether there is a user of that name, in upper or lower case.
+    pub fn has_user(&self, name: &str) -> Result<bool, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM users WHERE name = ? COLLATE NOCASE)")?
+            .query_row([name], |row| row.get(0))?)
+    }
+
+    /// Users of a scope, and those who have a role in it, by name, with all their roles.
     pub fn users(&self, scope: &str, paging: &Paging<String>) -> Result<Page<UserInfo>, StoreError> {
         let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM users WHERE {IN_PROJECT} AND name > ?2 ORDER BY name LIMIT ?3"
+            "SELECT {COLUMNS} FROM users WHERE ({IN_PROJECT} OR EXISTS (SELECT 1 FROM grants LEFT JOIN groups ON groups.name = group_name, \
+             json_each(?1, '$.projects') WHERE user = users.id AND (coalesce(grants.project, groups.project) = value OR \
+             substr(coalesce(grants.project, groups.project), 1, length(value) + 1) = value || '/'))) AND name > ?2 ORDER BY name LIMIT ?3",
+            IN_PROJECT = limited(scope, IN_PROJECT)
         ))?;
         let after = paging.after.as_deref().unwrap_or_default();
         let rows = statement.query_map(params![scope, after, paging.rows()], user)?;

@@ -6,8 +6,7 @@
 use homeport_api::{CreatedUser, Grant, NewGrant, NewUser, Page, Permission, UserInfo, UserKind, UserPatch};
 
 use crate::{
-    access::{Access, Actor, Held, Scope, named},
-    error::Where,
+    access::{Access, Actor, Credential, Held, Place, Scope, is_within, named},
     fleet::{Fleet, FleetError, effects::Effect},
     now_ms,
     passwords::{hash, random_password},
@@ -16,6 +15,9 @@ use crate::{
 
 /// Longest user name, in bytes.
 const MAX_NAME: usize = 64;
+
+/// Names under which the audit record has entries of the server's own.
+const RESERVED: [&str; 2] = ["system", "stranger"];
 
 /// Most roles of one user: every request reads them.
 const MAX_GRANTS: usize = 100;
@@ -47,33 +49,37 @@ impl Fleet {
     /// Makes a user who can do nothing yet. A person gets a random password.
     pub async fn create_user(&self, actor: &Actor, new: NewUser) -> Result<CreatedUser, FleetError> {
         let valid = (1..=MAX_NAME).contains(&new.name.len())
+            && new.name.starts_with(|first: char| first.is_ascii_alphanumeric())
             && new
                 .name
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte))
-            // A proxy would take these for steps in a path.
-            && !matches!(new.name.as_str(), "." | "..");
+            && !RESERVED.contains(&new.name.to_ascii_lowercase().as_str());
         if !valid {
             return Err(FleetError::Invalid(
-                "a user name is 1 to 64 characters of a-z, A-Z, 0-9 and `._-@`".into(),
+                "a user name is 1 to 64 characters of a-z, A-Z, 0-9 and `._-@`, begins with a letter or a digit, and is neither \
+                 `system` nor `stranger`"
+                    .into(),
             ));
         }
+        let new = NewUser {
+            project: named(new.project)?,
+            ..new
+        };
+        let wanted = new.clone();
+        // Before the password is hashed, which takes a core for a while, and again in the transaction.
+        self.ask(actor, move |tx, access| may_create(tx, access, &wanted))
+            .await?;
         let (password, hash) = match new.kind {
             UserKind::Person => {
-                let (password, hash) = self.new_password().await?;
+                let (password, hash) = self.new_password(actor).await?;
                 (Some(password), hash)
             }
             UserKind::Service => (None, String::new()),
         };
         self.act(actor, move |tx, access, _| {
-            let project = named(new.project)?.unwrap_or_default();
-            access.project(tx, &project, Permission::UserChange)?;
-            if tx.user(&new.name)?.is_some() {
-                return Err(FleetError::Conflict {
-                    kind: "user-exists",
-                    detail: format!("the name `{}` is taken: choose another", new.name),
-                });
-            }
+            may_create(tx, access, &new)?;
+            let project = new.project.unwrap_or_default();
             let now_ms = now_ms();
             tx.insert_user(now_ms, &new.name, &hash, new.kind, &project)?;
             tx.audit(now_ms, &project, &access.user, "user.create", &new.name, "")?;
@@ -119,18 +125,16 @@ impl Fleet {
         .await
     }
 
-    /// Gives a person a new random password, and ends the person's logins.
+    /// Gives a person a new random password, and ends the person's logins and access tokens.
     pub async fn reset_user(&self, actor: &Actor, name: String) -> Result<CreatedUser, FleetError> {
-        let (password, hash) = self.new_password().await?;
+        let wanted = name.clone();
+        self.ask(actor, move |tx, access| may_reset(tx, access, &wanted).map(drop))
+            .await?;
+        let (password, hash) = self.new_password(actor).await?;
         self.act(actor, move |tx, access, effects| {
-            let (id, user) = access.manage(tx, &name)?;
-            if user.kind == UserKind::Service {
-                return Err(FleetError::Conflict {
-                    kind: "service",
-                    detail: format!("`{name}` is a service and has no password: make an access token for it"),
-                });
-            }
+            let (id, user) = may_reset(tx, access, &name)?;
             tx.set_password(id, &hash, None)?;
+            tx.delete_access_tokens_of(id)?;
             effects.push(Effect::Rights);
             let project = user.project.as_deref().unwrap_or_default();
             tx.audit(now_ms(), project, &access.user, "user.reset-password", &name, "")?;
@@ -161,7 +165,19 @@ impl Fleet {
                     Scope::Project(project)
                 }
             };
-            if user.grants.len() >= MAX_GRANTS {
+            let home = user.project.as_deref().unwrap_or_default();
+            if !is_within(scope.project(), home) {
+                return Err(FleetError::Conflict {
+                    kind: "other-project",
+                    detail: format!(
+                        "`{name}` belongs to the project `{home}`, whose administrators manage this user: grant a role there or below, or \
+                         make a user who belongs to no project"
+                    ),
+                });
+            }
+            let held = tx.held(id)?;
+            let replaces = held.iter().any(|held| held.scope == scope);
+            if !replaces && held.len() >= MAX_GRANTS {
                 return Err(FleetError::Conflict {
                     kind: "too-many-roles",
                     detail: format!(
@@ -221,12 +237,42 @@ impl Fleet {
         .await
     }
 
-    async fn new_password(&self) -> Result<(String, String), FleetError> {
+    async fn new_password(&self, actor: &Actor) -> Result<(String, String), FleetError> {
+        // A password would outlive the token.
+        if let Credential::Token(_) = actor.credential {
+            return Err(FleetError::Conflict {
+                kind: "no-session",
+                detail: "an access token cannot give out passwords: log in with a password to do this".into(),
+            });
+        }
         let password = random_password();
         let to_hash = password.clone();
-        let hash = self.0.passwords.run(move || hash(&to_hash)).await??;
+        let hash = self.0.passwords.make(move || hash(&to_hash)).await??;
         Ok((password, hash))
     }
+}
+
+fn may_create(tx: &Tx, access: &Access, new: &NewUser) -> Result<(), FleetError> {
+    let project = new.project.as_deref().unwrap_or_default();
+    access.project(tx, project, Permission::UserChange)?;
+    if tx.has_user(&new.name)? {
+        return Err(FleetError::Conflict {
+            kind: "user-exists",
+            detail: format!("the name `{}` is taken: choose another", new.name),
+        });
+    }
+    Ok(())
+}
+
+fn may_reset(tx: &Tx, access: &Access, name: &str) -> Result<(i64, UserInfo), FleetError> {
+    let found = access.manage(tx, name)?;
+    if found.1.kind == UserKind::Service {
+        return Err(FleetError::Conflict {
+            kind: "service",
+            detail: format!("`{name}` is a service and has no password: make an access token for it"),
+        });
+    }
+    Ok(found)
 }
 
 /// Undoes a change after which nobody could do everything.
@@ -245,48 +291,51 @@ fn keep_administrator(tx: &Tx) -> Result<(), FleetError> {
 impl Access {
     /// A user whom the actor may see, with the user's row. Everybody sees oneself.
     pub(super) fn find_user(&self, tx: &Tx, name: &str) -> Result<(i64, UserInfo), FleetError> {
-        let found = tx.user_info(name)?.filter(|(id, user)| {
-            let project = user.project.as_deref().unwrap_or_default();
-            *id == self.id || self.allows_in(Permission::UserRead, project)
-        });
+        let found = tx
+            .user_info(name)?
+            .filter(|(id, user)| *id == self.id || self.reads_user(user));
         found.ok_or_else(|| FleetError::NotFound {
             what: "user",
             id: name.to_owned(),
         })
     }
 
-    /// A user whom the actor may change: everywhere that the user has a role, the actor may give and take roles.
+    /// A user whom the actor may change. A user's roles lie in the user's project, so the actor may do there all that the user may.
     pub(super) fn manage(&self, tx: &Tx, name: &str) -> Result<(i64, UserInfo), FleetError> {
         let (id, user) = self.find_user(tx, name)?;
         self.require_in(
             Permission::UserChange,
             user.project.as_deref().unwrap_or_default(),
         )?;
-        let held = tx.held(id)?;
-        if held
-            .iter()
-            .all(|held| self.allows_in(Permission::UserChange, held.scope.project()))
-        {
-            return Ok((id, user));
-        }
-        // Where the user may do more is not for the actor to know.
-        Err(FleetError::Forbidden {
-            permission: Permission::UserChange,
-            place: Where::Elsewhere,
-        })
+        Ok((id, user))
     }
 
-    /// A user without the roles that the actor may not see.
+    /// Whether the actor may see a user: one of the actor's projects, or somebody with a role in one.
+    fn reads_user(&self, user: &UserInfo) -> bool {
+        let project = user.project.as_deref().unwrap_or_default();
+        self.allows_in(Permission::UserRead, project)
+            || user.grants.iter().any(|grant| self.reads_grant(grant))
+    }
+
+    fn reads_grant(&self, grant: &Grant) -> bool {
+        let project = match (&grant.project, &grant.group) {
+            (Some(project), _) => project.clone(),
+            (None, Some(group)) => Place::of_group(group).project,
+            (None, None) => String::new(),
+        };
+        self.allows_in(Permission::UserRead, &project)
+    }
+
+    /// A user without what the actor may not see. One sees one's own roles as far as the credential reaches.
     fn trim_user(&self, mut user: UserInfo) -> UserInfo {
-        if user.name != self.user {
-            user.grants.retain(|grant| {
-                let project = match (&grant.project, &grant.group) {
-                    (Some(project), _) => project.clone(),
-                    (None, Some(group)) => crate::access::Place::of_group(group).project,
-                    (None, None) => String::new(),
-                };
-                self.allows_in(Permission::UserRead, &project)
-            });
+        let project = user.project.as_deref().unwrap_or_default();
+        if self.allows_in(Permission::UserRead, project) {
+            return user;
+        }
+        if user.name == self.user {
+            user.grants = self.grants();
+        } else {
+            user.grants.retain(|grant| self.reads_grant(grant));
         }
         user
     }

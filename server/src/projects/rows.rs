@@ -3,7 +3,7 @@
 use homeport_api::{Page, Project};
 use rusqlite::params;
 
-use crate::access::IN_PROJECT;
+use crate::access::{IN_PROJECT, limited};
 use crate::store::{Paging, StoreError, Tx};
 
 // === impl Tx ===
@@ -39,7 +39,7 @@ impl Tx {
         let mut statement = self.0.prepare_cached(&format!(
             "SELECT project, (SELECT count(*) FROM devices WHERE devices.project = listed.project OR \
              (devices.project > listed.project || '/' AND devices.project < listed.project || '0')) \
-             FROM (SELECT path AS project FROM projects) AS listed WHERE {IN_PROJECT} AND project > ?2 ORDER BY project LIMIT ?3"
+             FROM (SELECT path AS project FROM projects) AS listed WHERE {IN_PROJECT} AND project > ?2 ORDER BY project LIMIT ?3", IN_PROJECT = limited(scope, IN_PROJECT)
         ))?;
         let after = paging.after.as_deref().unwrap_or_default();
         let rows = statement.query_map(params![scope, after, paging.rows()], |row| {
@@ -97,6 +97,16 @@ impl Tx {
             .execute([path])?;
         self.0
             .prepare_cached("DELETE FROM access_tokens WHERE project = ?")?
+            .execute([path])?;
+        // What is past stays for those who may see everything: another customer may get a project with this path.
+        self.0
+            .prepare_cached("UPDATE deployments SET project = '' WHERE project = ?")?
+            .execute([path])?;
+        self.0
+            .prepare_cached("UPDATE pairing_tokens SET project = '' WHERE project = ?")?
+            .execute([path])?;
+        self.0
+            .prepare_cached("UPDATE audit SET project = '' WHERE project = ?")?
             .execute([path])?;
         Ok(())
     }

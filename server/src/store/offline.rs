@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags, Transaction, params};
 
 use super::{DATABASE, StoreError, Tx, readers::BUSY_TIMEOUT, schema};
 
@@ -13,6 +13,8 @@ pub struct Inherited {
     pub revoked: usize,
     /// Certificates that were issued since then.
     pub issued: usize,
+    /// Users who were deleted since then, and are disabled now.
+    pub shut_out: usize,
 }
 
 /// Writes the database in `data_dir`, as it is at one moment, to the new file `to`. A server may be using it, and does not wait.
@@ -58,7 +60,7 @@ pub fn change<T>(file: &Path, job: impl FnOnce(&Tx) -> Result<T, StoreError>) ->
     Ok(value)
 }
 
-/// Takes over from the database `old` which certificates may connect, if their devices are in the database `file` too. Certificates that
+/// Takes over from the database `old` what users may do, and which certificates may connect, if their devices are in the database `file` too. Certificates that
 /// were issued or revoked since `file` was written stay so. No server uses either database.
 pub fn inherit(file: &Path, old: &Path, now_ms: i64) -> Result<Inherited, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI;
@@ -95,6 +97,38 @@ pub fn inherit(file: &Path, old: &Path, now_ms: i64) -> Result<Inherited, StoreE
          (SELECT hash FROM old.pairing_tokens WHERE used_by IS NOT NULL AND used_key IS NULL)",
         [],
     )?;
+    let shut_out = inherit_users(&transaction)?;
     transaction.commit()?;
-    Ok(Inherited { revoked, issued })
+    Ok(Inherited {
+        revoked,
+        issued,
+        shut_out,
+    })
+}
+
+/// Takes over from the database that is attached as `old` what users may do: a password that was changed, a user who was deleted or disabled and
+/// a role that was taken away do not come back.
+fn inherit_users(transaction: &Transaction<'_>) -> Result<usize, StoreError> {
+    transaction.execute_batch(
+        "UPDATE users SET password = (SELECT password FROM old.users AS known WHERE known.name = users.name) \
+         WHERE name IN (SELECT name FROM old.users); \
+         UPDATE users SET disabled = 1 WHERE name NOT IN (SELECT name FROM old.users)",
+    )?;
+    let roles_since: i64 = 4;
+    let version: i64 = transaction.pragma_query_value(Some("old"), "user_version", |row| row.get(0))?;
+    if version >= roles_since {
+        transaction.execute_batch(
+            "UPDATE users SET disabled = 1 WHERE name IN (SELECT name FROM old.users WHERE disabled = 1); \
+             DELETE FROM grants WHERE user IN (SELECT id FROM users WHERE name IN (SELECT name FROM old.users)); \
+             INSERT INTO grants (user, role, project, group_name) \
+             SELECT users.id, held.role, held.project, held.group_name FROM old.grants AS held \
+             JOIN old.users AS known ON known.id = held.user JOIN users ON users.name = known.name \
+             WHERE held.project = '' OR held.project IN (SELECT path FROM projects) OR held.group_name IN (SELECT name FROM groups)",
+        )?;
+    }
+    Ok(transaction.query_row(
+        "SELECT count(*) FROM users WHERE disabled = 1 AND name NOT IN (SELECT name FROM old.users)",
+        [],
+        |row| row.get(0),
+    )?)
 }

@@ -196,7 +196,15 @@ mod tests {
     ];
 
     /// The beginnings of queries that scan or sort all the same, and why they may.
-    const WHOLE: [(&str, &str); 9] = [
+    const WHOLE: [(&str, &str); 11] = [
+        (
+            "SELECT id, name, paired_ms, last_seen_ms, address, serial, inventory, project FROM devices WHERE devices.id IN",
+            "devices of somebody's projects and groups, on a reader, until its deadline",
+        ),
+        (
+            "SELECT deployment, state, count(*), max(updated_ms) FROM json_each",
+            "devices of one page of deployments",
+        ),
         (
             "SELECT id FROM bundles WHERE NOT EXISTS",
             "the index of open updates, when telemetry is pruned",
@@ -290,31 +298,40 @@ mod tests {
         assert!(superfluous.is_empty(), "these are quick: {superfluous:?}");
     }
 
-    /// The text of every query in a source: the arguments of `prepare_cached`, with the source's own `COLUMNS`.
+    /// The text of every query in a source: the arguments of `prepare_cached`, with the source's own `COLUMNS`. A query of what somebody sees
+    /// comes twice: for a part of the fleet, and for everything.
     fn queries(source: &str) -> Vec<String> {
+        const CONDITIONS: [(&str, &str); 7] = [
+            ("{IN_PROJECT}", access::IN_PROJECT),
+            ("{AUDIT_SEEN}", access::AUDIT_SEEN),
+            ("{TOKEN_SEEN}", access::TOKEN_SEEN),
+            ("{DEVICE_SEEN}", access::DEVICE_SEEN),
+            ("{GROUP_SEEN}", access::GROUP_SEEN),
+            ("{DEPLOYMENT_SEEN}", access::DEPLOYMENT_SEEN),
+            ("{BUNDLE_SEEN}", access::BUNDLE_SEEN),
+        ];
         let columns = source
             .split_once("const COLUMNS: &str =")
             .and_then(|(_, rest)| literal(rest))
             .unwrap_or_default();
-        source
+        let of_scope = |query: &str, scope: &str| {
+            let query = query.replace("{COLUMNS}", &columns);
+            let query = CONDITIONS.iter().fold(query, |query, (name, condition)| {
+                query.replace(name, access::limited(scope, condition))
+            });
+            assert!(!query.contains('{'), "{query}");
+            query
+        };
+        let written: Vec<_> = source
             .split("prepare_cached(")
             .skip(1)
             .filter_map(literal)
-            .map(|query| {
-                let conditions = [
-                    ("{COLUMNS}", columns.as_str()),
-                    ("{IN_PROJECT}", access::IN_PROJECT),
-                    ("{DEVICE_SEEN}", access::DEVICE_SEEN),
-                    ("{GROUP_SEEN}", access::GROUP_SEEN),
-                    ("{DEPLOYMENT_SEEN}", access::DEPLOYMENT_SEEN),
-                    ("{BUNDLE_SEEN}", access::BUNDLE_SEEN),
-                ];
-                let query = conditions
-                    .iter()
-                    .fold(query, |query, (name, text)| query.replace(name, text));
-                assert!(!query.contains('{'), "{query}");
-                query
-            })
+            .collect();
+        written
+            .iter()
+            .flat_map(|query| [of_scope(query, "{}"), of_scope(query, access::EVERYTHING)])
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
             .collect()
     }
 

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod access;
+mod attack;
 mod backup;
 mod bundles;
 mod crash;

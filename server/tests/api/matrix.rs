@@ -130,6 +130,12 @@ impl Things {
         }
     }
 
+    /// Cancels the deployment: a device that is being updated does not move.
+    pub(crate) fn cancel(&self, person: &Person) {
+        let path = format!("/api/v1/deployments/{}/cancel", self.deployment);
+        assert_eq!(person.post(&path, &json!({})).status(), 200);
+    }
+
     /// A request for every operation that needs a permission, in an order in which each can succeed.
     fn calls(&self, project: &str, mark: &str) -> Vec<Call> {
         let mut calls = self.reads();

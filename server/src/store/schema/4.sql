@@ -48,6 +48,7 @@ ALTER TABLE groups ADD COLUMN project TEXT NOT NULL DEFAULT '';
 CREATE INDEX groups_by_project ON groups (project);
 
 ALTER TABLE pairing_tokens ADD COLUMN project TEXT NOT NULL DEFAULT '';
+ALTER TABLE pairing_tokens ADD COLUMN maker INTEGER; -- the user whose right it relies on; NULL for tokens of an older database
 CREATE INDEX pairing_tokens_by_project ON pairing_tokens (project);
 
 -- A file may belong to several projects, which do not know of each other.
@@ -70,5 +71,8 @@ ALTER TABLE deployments ADD COLUMN target_device TEXT; -- what `target` names, f
 ALTER TABLE deployments ADD COLUMN target_group TEXT;
 UPDATE deployments SET target_device = target ->> '$.device', target_group = target ->> '$.group';
 CREATE INDEX deployments_by_target ON deployments (target_device);
+CREATE INDEX deployments_by_group ON deployments (target_group);
+CREATE INDEX deployments_by_project ON deployments (project);
 
 ALTER TABLE audit ADD COLUMN project TEXT NOT NULL DEFAULT '';
+CREATE INDEX audit_by_project ON audit (project, id);
