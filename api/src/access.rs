@@ -7,9 +7,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Defines [`Permission`], so that a permission, its name and its words are in one place.
+/// Defines [`Permission`], so that a permission, its name and its words are in one place. The name is a `tt`: utoipa does not read a
+/// `literal` that a macro passes on.
 macro_rules! permissions {
-    ($($(#[doc = $doc:literal])* $variant:ident = $name:literal, $words:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident = $name:tt, $words:literal;)*) => {
         /// One thing that can be done. The name is part of the API.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -212,6 +213,14 @@ mod tests {
         for role in Role::ALL {
             assert_eq!(serde_json::to_string(&role).unwrap(), format!("\"{role}\""));
         }
+    }
+
+    #[cfg(feature = "openapi")]
+    #[test]
+    fn names_in_the_openapi_document_are_the_names_on_the_wire() {
+        let schema = serde_json::to_value(<Permission as utoipa::PartialSchema>::schema()).unwrap();
+        let names: Vec<&str> = Permission::ALL.iter().map(|one| one.as_str()).collect();
+        assert_eq!(schema["enum"], serde_json::json!(names));
     }
 
     #[test]
