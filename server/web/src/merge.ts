@@ -4,6 +4,7 @@ import type { Bundle, Deployment, Device, DeviceProgress, DeviceUpdate, Event } 
 
 export interface Fleet {
   devices: ReadonlyMap<string, Device>;
+  /** By [`bundleKey`]. */
   bundles: ReadonlyMap<string, Bundle>;
   deployments: ReadonlyMap<number, Deployment>;
 }
@@ -13,9 +14,16 @@ export interface Merged {
   fleet: Fleet;
   /** A deployment whose devices are to be counted again: one of them entered another state. */
   movedDeployment?: number;
+  /** Whether the bundles are to be fetched again: one of several projects with the same bundle lost it. */
+  lostBundle?: boolean;
 }
 
 export const EMPTY: Fleet = { devices: new Map(), bundles: new Map(), deployments: new Map() };
+
+/** The same bundle may be in several projects. */
+export function bundleKey({ id, project }: Pick<Bundle, "id" | "project">): string {
+  return `${id} ${project ?? ""}`;
+}
 
 /** The state after `event`. The same object when nothing that it holds changed. */
 export function merge(fleet: Fleet, event: Event): Merged {
@@ -25,9 +33,9 @@ export function merge(fleet: Fleet, event: Event): Merged {
     case "device_removed":
       return { fleet: { ...fleet, devices: without(fleet.devices, event.id) } };
     case "bundle":
-      return { fleet: { ...fleet, bundles: put(fleet.bundles, event.bundle.id, event.bundle) } };
+      return { fleet: { ...fleet, bundles: put(fleet.bundles, bundleKey(event.bundle), event.bundle) } };
     case "bundle_removed":
-      return { fleet: { ...fleet, bundles: without(fleet.bundles, event.id) } };
+      return mergeBundleRemoved(fleet, event.id);
     case "deployment":
       return { fleet: mergeDeployment(fleet, event.deployment) };
     case "update":
@@ -49,6 +57,18 @@ export function mergeDeployment(fleet: Fleet, deployment: Deployment): Fleet {
   const known = fleet.deployments.get(deployment.id);
   if (known && deployment.updated_ms < known.updated_ms) return fleet;
   return { ...fleet, deployments: put(fleet.deployments, deployment.id, deployment) };
+}
+
+/** The event does not tell the project. */
+function mergeBundleRemoved(fleet: Fleet, id: string): Merged {
+  const [known, another] = [...fleet.bundles.values()].filter((bundle) => bundle.id === id);
+  if (another) return { fleet, lostBundle: true };
+  return { fleet: known ? withoutBundle(fleet, known) : fleet };
+}
+
+/** The state without a bundle of one project. */
+export function withoutBundle(fleet: Fleet, bundle: Bundle): Fleet {
+  return { ...fleet, bundles: without(fleet.bundles, bundleKey(bundle)) };
 }
 
 function mergeUpdate(fleet: Fleet, progress: DeviceProgress): Merged {

@@ -9,8 +9,21 @@ export type Route =
   | { page: "deployments" }
   | { page: "deployment"; id: number }
   | { page: "audit" }
+  | { page: "people" }
+  | { page: "person"; name: string }
+  | { page: "projects" }
   | { page: "account" }
   | { page: "missing" };
+
+/** Pages that are named by one word. */
+const PLAIN = [
+  { page: "bundles" },
+  { page: "deployments" },
+  { page: "audit" },
+  { page: "people" },
+  { page: "projects" },
+  { page: "account" },
+] as const;
 
 export function parse(hash: string): Route {
   const [page = "", id, ...rest] = hash
@@ -21,10 +34,10 @@ export function parse(hash: string): Route {
   if (page === "devices" && id) return { page: "device", id };
   if (page === "deployments" && id)
     return /^\d{1,15}$/.test(id) ? { page: "deployment", id: Number(id) } : { page: "missing" };
+  if (page === "people" && id) return { page: "person", name: id };
   if (id) return { page: "missing" };
   if (page === "" || page === "devices") return { page: "devices" };
-  if (page === "bundles" || page === "deployments" || page === "audit" || page === "account") return { page };
-  return { page: "missing" };
+  return PLAIN.find((plain) => plain.page === page) ?? { page: "missing" };
 }
 
 function decode(part: string): string {
@@ -42,6 +55,9 @@ export const links = {
   deployments: "#/deployments",
   deployment: (id: number) => `#/deployments/${id}`,
   audit: "#/audit",
+  people: "#/people",
+  person: (name: string) => `#/people/${encodeURIComponent(name)}`,
+  projects: "#/projects",
   account: "#/account",
 };
 

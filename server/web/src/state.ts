@@ -2,8 +2,21 @@
 
 import { computed, signal } from "@preact/signals";
 import { ApiError, api, EVENTS_URL, whenSessionEnds } from "./api/client";
-import type { Bundle, Deployment, Device, DeviceProgress, Event, Group, Page, Series, User } from "./api/types";
-import { EMPTY, type Fleet, merge, mergeDeployment } from "./merge";
+import type {
+  Bundle,
+  Deployment,
+  Device,
+  DeviceProgress,
+  Event,
+  Grant,
+  Group,
+  Page,
+  Permission,
+  Project,
+  Series,
+  User,
+} from "./api/types";
+import { bundleKey, EMPTY, type Fleet, merge, mergeDeployment, withoutBundle } from "./merge";
 import { route } from "./route";
 import { named, parse } from "./text";
 import { stateText } from "./update";
@@ -13,6 +26,8 @@ export type Login = { state: "unknown" } | { state: "out"; expired: boolean } | 
 export const login = signal<Login>({ state: "unknown" });
 export const fleet = signal<Fleet>(EMPTY);
 export const groups = signal<Group[]>([]);
+/** Those that the user may see; none in a fleet that is not divided. */
+export const projects = signal<Project[]>([]);
 /** What to ask for to get deployments that are older than those that are known, if there are any. */
 export const olderDeployments = signal<string | null | undefined>(undefined);
 /** Whether everything was fetched once. */
@@ -31,6 +46,10 @@ export const devices = computed(() =>
   [...fleet.value.devices.values()].sort((a, b) => a.name.localeCompare(b.name) || a.id.localeCompare(b.id)),
 );
 export const bundles = computed(() => [...fleet.value.bundles.values()].sort((a, b) => b.created_ms - a.created_ms));
+/** A bundle, whichever of its projects the user sees. */
+export function bundleOf(id: string): Bundle | undefined {
+  return bundles.value.find((bundle) => bundle.id === id);
+}
 export const deployments = computed(() => [...fleet.value.deployments.values()].sort((a, b) => b.id - a.id));
 
 const CLOCK_STEP_MS = 1000;
@@ -69,8 +88,26 @@ export async function resume(): Promise<void> {
 
 export function enter(user: User): void {
   loadError.value = undefined;
-  login.value = { state: "in", user };
+  takeRights(user);
   openEvents();
+}
+
+/** Takes over who is logged in, and with which rights. If they changed, what the page knows may be hidden from now on. */
+function takeRights(user: User): void {
+  const before = login.value;
+  if (before.state === "in" && JSON.stringify(before.user) === JSON.stringify(user)) return;
+  forget();
+  login.value = { state: "in", user };
+}
+
+/** Whether the user may do this anywhere. What is allowed somewhere may still be refused elsewhere: then the server's answer says why. */
+export function may(permission: Permission): boolean {
+  return login.value.state === "in" && login.value.user.permissions.includes(permission);
+}
+
+/** The user's own roles. */
+export function ownGrants(): Grant[] {
+  return login.value.state === "in" ? login.value.user.grants : [];
 }
 
 export async function logout(): Promise<void> {
@@ -80,10 +117,19 @@ export async function logout(): Promise<void> {
 
 function leave(expired: boolean): void {
   closeEvents();
+  forget();
+  login.value = { state: "out", expired };
+}
+
+function forget(): void {
+  // An answer on its way belongs to the rights of before.
+  during = undefined;
   fleet.value = EMPTY;
   groups.value = [];
+  projects.value = [];
+  olderDeployments.value = undefined;
   loaded.value = false;
-  login.value = { state: "out", expired };
+  loadError.value = undefined;
 }
 
 whenSessionEnds(() => {
@@ -130,7 +176,8 @@ function openEvents(): void {
   opened.onerror = () => {
     // The browser's own retries are fixed and endless, and say nothing of an expired session: ours replace them.
     opened.close();
-    connection.value = "offline";
+    // The server ends the stream when the user's rights change: only a try that fails as well means that it is gone.
+    connection.value = connection.value === "live" ? "connecting" : "offline";
     const longest = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** attempts);
     attempts += 1;
     retry = setTimeout(reconnect, longest * (0.5 + Math.random() / 2));
@@ -143,12 +190,17 @@ export function reconnect(): void {
   if (login.value.state !== "in") return;
   // Answers 401 when the session has ended, which an EventSource would not tell.
   api.session().then(
-    () => login.value.state === "in" && openEvents(),
+    (user) => {
+      if (login.value.state !== "in") return;
+      takeRights(user);
+      openEvents();
+    },
     (error: unknown) => {
       if (error instanceof ApiError && error.status === 401) {
         leave(true);
         return;
       }
+      connection.value = "offline";
       const longest = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** attempts);
       attempts += 1;
       retry = setTimeout(reconnect, longest * (0.5 + Math.random() / 2));
@@ -183,6 +235,7 @@ function apply(event: Event): void {
   const merged = merge(fleet.value, event);
   fleet.value = merged.fleet;
   if (merged.movedDeployment !== undefined) recount(merged.movedDeployment);
+  if (merged.lostBundle) void refetch();
 }
 
 /** How long news of a deployment are gathered before its devices are counted again. */
@@ -216,31 +269,36 @@ async function fetchDeployment(id: number): Promise<void> {
   }
 }
 
-/** Fetches everything that the page shows. */
+/** Fetches everything that the page shows and the user may see. */
 export async function refetch(): Promise<void> {
   const held: Event[] = [];
   during = held;
   try {
-    const [devices, bundles, deployments, allGroups] = await Promise.all([
-      api.devices(),
-      api.bundles(),
-      newestDeployments(fleet.value.deployments.size),
-      api.groups(),
+    const [devices, bundles, deployments, allGroups, allProjects] = await Promise.all([
+      may("device.read") ? api.devices() : [],
+      may("bundle.read") ? api.bundles() : [],
+      may("deployment.read") ? newestDeployments(fleet.value.deployments.size) : { items: [], next: null },
+      may("group.read") ? api.groups() : [],
+      may("project.read") ? api.projects() : [],
     ]);
+    // Asked again meanwhile, or the rights changed.
+    if (during !== held) return;
     fleet.value = {
       devices: new Map(devices.map((device) => [device.id, device])),
-      bundles: new Map(bundles.map((bundle) => [bundle.id, bundle])),
+      bundles: new Map(bundles.map((bundle) => [bundleKey(bundle), bundle])),
       deployments: new Map(deployments.items.map((deployment) => [deployment.id, deployment])),
     };
     olderDeployments.value = deployments.next;
     groups.value = allGroups;
+    projects.value = allProjects;
     loaded.value = true;
     loadError.value = undefined;
-    if (during === held) during = undefined;
+    during = undefined;
     for (const event of held) apply(event);
     resyncs.value += 1;
   } catch (error) {
-    if (during === held) during = undefined;
+    if (during !== held) return;
+    during = undefined;
     loadError.value = error instanceof Error ? error.message : String(error);
   }
 }
@@ -269,6 +327,11 @@ export async function refetchGroups(device?: string): Promise<void> {
   if (device) keep(await api.device(device));
 }
 
+/** Fetches the projects again, whose devices are counted. */
+export async function refetchProjects(): Promise<void> {
+  projects.value = await api.projects();
+}
+
 /** Takes over how a device is now, as the answer to a call told. */
 export function keep(device: Device): void {
   fleet.value = merge(fleet.value, { type: "device", device }).fleet;
@@ -287,6 +350,6 @@ export function keepBundle(bundle: Bundle): void {
   fleet.value = merge(fleet.value, { type: "bundle", bundle }).fleet;
 }
 
-export function forgetBundle(id: string): void {
-  fleet.value = merge(fleet.value, { type: "bundle_removed", id }).fleet;
+export function forgetBundle(bundle: Bundle): void {
+  fleet.value = withoutBundle(fleet.value, bundle);
 }

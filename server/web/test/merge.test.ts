@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Deployment, Device, DeviceProgress } from "../src/api/types";
-import { EMPTY, type Fleet, merge, mergeDeployment, withNews } from "../src/merge";
+import type { Bundle, Deployment, Device, DeviceProgress } from "../src/api/types";
+import { EMPTY, type Fleet, merge, mergeDeployment, withNews, withoutBundle } from "../src/merge";
 
 const device = (id: string, extra: Partial<Device> = {}): Device => ({
   id,
@@ -55,6 +55,21 @@ const deployment = (id: number, states: Record<string, number>, updated_ms = 0):
   finished: false,
   states,
   updated_ms,
+});
+
+const bundle = (id: string, project: string | null = null): Bundle => ({
+  id,
+  project,
+  size: 0,
+  created_ms: 0,
+  created_by: "admin",
+  compatible: "",
+  version: "2",
+  description: "",
+  build: "",
+  format: "verity",
+  manifest_hash: "",
+  images: [],
 });
 
 const fleet = (devices: Device[], deployments: Deployment[] = []): Fleet => ({
@@ -143,4 +158,18 @@ test("a device on a page that was not fetched waits for its page", () => {
   const news = new Map([[1, progress("b", 7, "trial", 3)]]);
   assert.equal(withNews([progress("a", 7, "trial", 3)], news, false).length, 1);
   assert.equal(withNews([progress("a", 7, "trial", 3)], news, true).length, 2);
+});
+
+test("the same bundle in several projects is kept for each", () => {
+  const ours = bundle("b", "acme");
+  const theirs = bundle("b", "borealis");
+  const both = [ours, theirs].reduce((known, one) => merge(known, { type: "bundle", bundle: one }).fleet, EMPTY);
+  assert.deepEqual([...both.bundles.values()], [ours, theirs]);
+  const one = withoutBundle(both, ours);
+  assert.deepEqual([...one.bundles.values()], [theirs]);
+
+  // Which of them it was, the event does not say.
+  assert.deepEqual(merge(both, { type: "bundle_removed", id: "b" }), { fleet: both, lostBundle: true });
+  assert.equal(merge(one, { type: "bundle_removed", id: "b" }).fleet.bundles.size, 0);
+  assert.equal(merge(one, { type: "bundle_removed", id: "another" }).fleet, one);
 });

@@ -8,11 +8,21 @@ test("links lead to the pages that they name", () => {
   assert.deepEqual(parse(links.devices), { page: "devices" });
   assert.deepEqual(parse(links.device("a/b c")), { page: "device", id: "a/b c" });
   assert.deepEqual(parse(links.deployment(12)), { page: "deployment", id: 12 });
-  assert.deepEqual(parse(links.audit), { page: "audit" });
+  assert.deepEqual(parse(links.person("a@b.example")), { page: "person", name: "a@b.example" });
+  for (const page of ["bundles", "deployments", "audit", "people", "projects", "account"] as const) {
+    assert.deepEqual(parse(links[page]), { page });
+  }
 });
 
 test("what is no page is missing", () => {
-  for (const hash of ["#/deployments/x", "#/nowhere", "#/bundles/1", "#/devices/a/b", "#/devices/%E0%A4%A/x"]) {
+  for (const hash of [
+    "#/deployments/x",
+    "#/nowhere",
+    "#/bundles/1",
+    "#/devices/a/b",
+    "#/projects/acme",
+    "#/devices/%E0%A4%A/x",
+  ]) {
     assert.deepEqual(parse(hash), { page: "missing" }, hash);
   }
 });

@@ -2,24 +2,33 @@
 
 import { parse } from "../text";
 import type {
+  AccessToken,
   AuditEntry,
   Bundle,
+  CreatedAccessToken,
   CreatedPairingToken,
+  CreatedUser,
   Deployment,
   Device,
   DeviceProgress,
   DeviceUpdate,
+  Grant,
   Group,
   Health,
+  NewAccessToken,
   NewDeployment,
+  NewGrant,
   NewPairingToken,
+  NewUser,
   Page,
   PairingTokenInfo,
   Problem,
+  Project,
   Series,
   Session,
   UpdateHistory,
   User,
+  UserInfo,
 } from "./types";
 
 const BASE = "/api/v1";
@@ -108,6 +117,9 @@ function failure(status: number, text: string): ApiError {
 
 const at = (...parts: (string | number)[]) => `/${parts.map((part) => encodeURIComponent(part)).join("/")}`;
 
+/** The query for what may be in several projects; empty for what is in none. */
+const inProject = (project: string | null | undefined) => (project ? `?project=${encodeURIComponent(project)}` : "");
+
 /** Items that the server puts into one page at most. */
 const PAGE = 200;
 
@@ -136,6 +148,23 @@ export const api = {
   logout: () => call<void>("DELETE", "/session"),
   changePassword: (current: string, next: string) => call<void>("PUT", "/session/password", { current, new: next }),
 
+  users: (after?: string | null) => page<UserInfo>("/users", after),
+  user: (name: string) => call<UserInfo>("GET", at("users", name)),
+  createUser: (user: NewUser) => call<CreatedUser>("POST", "/users", user),
+  disableUser: (name: string, disabled: boolean) => call<UserInfo>("PATCH", at("users", name), { disabled }),
+  deleteUser: (name: string) => call<void>("DELETE", at("users", name)),
+  resetPassword: (name: string) => call<CreatedUser>("POST", at("users", name, "password")),
+  grant: (name: string, grant: NewGrant) => call<Grant>("POST", at("users", name, "grants"), grant),
+  revokeGrant: (name: string, grant: number) => call<void>("DELETE", at("users", name, "grants", grant)),
+  accessTokens: (name: string, after?: string | null) => page<AccessToken>(at("users", name, "tokens"), after),
+  createAccessToken: (name: string, token: NewAccessToken) =>
+    call<CreatedAccessToken>("POST", at("users", name, "tokens"), token),
+  deleteAccessToken: (name: string, token: number) => call<void>("DELETE", at("users", name, "tokens", token)),
+
+  projects: () => whole<Project>("/projects"),
+  createProject: (path: string) => call<Project>("POST", "/projects", { path }),
+  deleteProject: (path: string) => call<void>("DELETE", at("projects", path)),
+
   pairingTokens: () => whole<PairingTokenInfo>("/pairing-tokens"),
   newestPairingTokens: () => page<PairingTokenInfo>("/pairing-tokens"),
   createPairingToken: (request: NewPairingToken) => call<CreatedPairingToken>("POST", "/pairing-tokens", request),
@@ -144,6 +173,7 @@ export const api = {
   devices: () => whole<Device>("/devices"),
   device: (id: string) => call<Device>("GET", at("devices", id)),
   renameDevice: (id: string, name: string) => call<Device>("PATCH", at("devices", id), { name }),
+  moveDevice: (id: string, project: string) => call<Device>("PATCH", at("devices", id), { project }),
   revokeDevice: (id: string) => call<Device>("POST", at("devices", id, "revoke")),
   deleteDevice: (id: string) => call<void>("DELETE", at("devices", id)),
   updates: (id: string, after?: string | null) => page<DeviceUpdate>(at("devices", id, "updates"), after),
@@ -163,7 +193,8 @@ export const api = {
   leaveGroup: (name: string, device: string) => call<void>("DELETE", at("groups", name, "devices", device)),
 
   bundles: () => whole<Bundle>("/bundles"),
-  deleteBundle: (id: string) => call<void>("DELETE", at("bundles", id)),
+  deleteBundle: ({ id, project }: Pick<Bundle, "id" | "project">) =>
+    call<void>("DELETE", at("bundles", id) + inProject(project)),
 
   deployments: (after?: string | null) => page<Deployment>("/deployments", after),
   deployment: (id: number) => call<Deployment>("GET", at("deployments", id)),
@@ -181,8 +212,8 @@ export interface Upload {
   abort: () => void;
 }
 
-/** Sends a bundle. `onProgress` gets bytes sent, and once more with the whole size when the server starts to check it. */
-export function uploadBundle(file: File, onProgress: (sent: number) => void): Upload {
+/** Sends a bundle for a project, or for all if `project` is empty. `onProgress` gets bytes sent, and once more with the whole size when the server starts to check it. */
+export function uploadBundle(file: File, project: string, onProgress: (sent: number) => void): Upload {
   const request = new XMLHttpRequest();
   const result = new Promise<Bundle>((resolve, reject) => {
     request.upload.onprogress = (event) => onProgress(event.loaded);
@@ -196,7 +227,7 @@ export function uploadBundle(file: File, onProgress: (sent: number) => void): Up
     };
     request.onerror = () => reject(new ApiError(NO_ANSWER));
     request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
-    request.open("POST", `${BASE}/bundles`);
+    request.open("POST", `${BASE}/bundles${inProject(project)}`);
     request.setRequestHeader("Accept", "application/json");
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.send(file);
