@@ -4,10 +4,11 @@ import type { ComponentChildren } from "preact";
 import { api } from "../api/client";
 import type { AuditEntry } from "../api/types";
 import { links } from "../route";
-import { fleet, resyncs } from "../state";
+import { bundleOf, fleet, resyncs } from "../state";
 import { ErrorNote } from "../ui/action";
 import { Empty, Head, Loading, Time } from "../ui/bits";
 import { More, usePages } from "../ui/pages";
+import { ProjectTag } from "../ui/project";
 
 export function Audit() {
   const pages = usePages<AuditEntry>(api.audit, [resyncs.value]);
@@ -32,7 +33,7 @@ export function Audit() {
                 </span>
                 <code>{entry.action}</code>
                 <span class="audit-what">
-                  <Subject entry={entry} />
+                  <Subject entry={entry} /> <ProjectTag project={entry.project} />
                   {entry.detail && <span class="muted"> {entry.detail}</span>}
                 </span>
               </li>
@@ -56,7 +57,7 @@ function Actor({ actor }: { actor: string }): ComponentChildren {
 function Subject({ entry }: { entry: AuditEntry }) {
   const device = fleet.value.devices.get(entry.subject);
   if (device) return <a href={links.device(device.id)}>{device.name}</a>;
-  const bundle = fleet.value.bundles.get(entry.subject);
+  const bundle = bundleOf(entry.subject);
   if (bundle) return <a href={links.bundles}>bundle {bundle.version}</a>;
   if (entry.action.startsWith("deployment.") && /^\d+$/.test(entry.subject)) {
     return <a href={links.deployment(Number(entry.subject))}>#{entry.subject}</a>;

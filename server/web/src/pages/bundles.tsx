@@ -5,12 +5,14 @@ import { useEffect, useRef } from "preact/hooks";
 import { api, type Upload, uploadBundle } from "../api/client";
 import type { Bundle } from "../api/types";
 import { bytes, count, duration, rate, shortHash } from "../format";
-import { bundles, deployments, forgetBundle, keepBundle } from "../state";
+import { bundleKey } from "../merge";
+import { bundles, deployments, forgetBundle, keepBundle, may } from "../state";
 import { named } from "../text";
 import { Button, CopyButton, ErrorNote, errorText, say } from "../ui/action";
 import { Ago, Badge, Bar, Empty, Facts, Head } from "../ui/bits";
 import { ask } from "../ui/dialog";
 import { Icon } from "../ui/icon";
+import { chosenProject, ProjectField, ProjectTag } from "../ui/project";
 import { DeployDialog } from "./deploy";
 
 export function Bundles() {
@@ -26,15 +28,15 @@ export function Bundles() {
           </p>
         }
       />
-      <Uploader />
+      {may("bundle.change") && <Uploader />}
       {bundles.value.length === 0 ? (
         <Empty icon="bundles" title="No bundle yet">
-          <p class="muted">Upload the .raucb file that your build made.</p>
+          {may("bundle.change") && <p class="muted">Upload the .raucb file that your build made.</p>}
         </Empty>
       ) : (
         <ul class="bundle-list" aria-label="Bundles">
           {bundles.value.map((bundle) => (
-            <BundleCard key={bundle.id} bundle={bundle} onDeploy={() => (deploying.value = bundle)} />
+            <BundleCard key={bundleKey(bundle)} bundle={bundle} onDeploy={() => (deploying.value = bundle)} />
           ))}
         </ul>
       )}
@@ -55,6 +57,7 @@ function Uploader() {
   const error = useSignal<string | undefined>(undefined);
   const over = useSignal(false);
   const input = useRef<HTMLInputElement>(null);
+  const form = useRef<HTMLFormElement>(null);
 
   // Leaving would break the upload off without a word.
   const active = running.value !== undefined;
@@ -67,13 +70,13 @@ function Uploader() {
   useEffect(() => () => running.peek()?.upload.abort(), [running]);
 
   const start = async (file: File | undefined) => {
-    if (!file || running.value) return;
+    if (!file || running.value || !form.current?.reportValidity()) return;
     error.value = undefined;
     if (file.size === 0) {
       error.value = `${named(file.name)} is empty. Choose the .raucb file that your build made.`;
       return;
     }
-    const upload = uploadBundle(file, (sent) => {
+    const upload = uploadBundle(file, chosenProject(new FormData(form.current)), (sent) => {
       if (running.value) running.value = { ...running.value, sent };
     });
     running.value = { file, sent: 0, startedMs: Date.now(), upload };
@@ -107,7 +110,8 @@ function Uploader() {
       {running.value ? (
         <UploadProgress running={running.value} />
       ) : (
-        <>
+        <form ref={form}>
+          <ProjectField none="every project" />
           <Icon name="upload" />
           <p>
             <strong>Drop a .raucb file here</strong>
@@ -129,7 +133,7 @@ function Uploader() {
               event.currentTarget.value = "";
             }}
           />
-        </>
+        </form>
       )}
       <ErrorNote text={error.value} />
     </section>
@@ -177,8 +181,8 @@ function BundleCard({ bundle, onDeploy }: { bundle: Bundle; onDeploy: () => void
       ),
       confirm: "Delete bundle",
       act: async () => {
-        await api.deleteBundle(bundle.id);
-        forgetBundle(bundle.id);
+        await api.deleteBundle(bundle);
+        forgetBundle(bundle);
         say("good", `Bundle ${named(bundle.version)} is deleted.`);
       },
     });
@@ -191,15 +195,20 @@ function BundleCard({ bundle, onDeploy }: { bundle: Bundle; onDeploy: () => void
             <bdi>{bundle.compatible}</bdi> · {bytes(bundle.size)} · uploaded <Ago at={bundle.created_ms} /> by{" "}
             <bdi>{bundle.created_by}</bdi>
           </p>
+          <ProjectTag project={bundle.project} />
         </div>
         <div class="actions">
           {open.length > 0 && <Badge tone="active">{count(open.length, "deployment")} running</Badge>}
-          <Button icon="trash" onClick={remove}>
-            Delete
-          </Button>
-          <Button icon="deployments" kind="primary" onClick={onDeploy}>
-            Deploy
-          </Button>
+          {may("bundle.change") && (
+            <Button icon="trash" onClick={remove}>
+              Delete
+            </Button>
+          )}
+          {may("deployment.create") && (
+            <Button icon="deployments" kind="primary" onClick={onDeploy}>
+              Deploy
+            </Button>
+          )}
         </div>
       </header>
       {bundle.description && <p>{bundle.description}</p>}

@@ -1,6 +1,7 @@
 // Starting and stopping deployments.
 
 import { useSignal } from "@preact/signals";
+import { isWithin } from "../access";
 import { api } from "../api/client";
 import type { Bundle, Deployment, Device, Target } from "../api/types";
 import { bytes, count, date, shortHash } from "../format";
@@ -36,11 +37,16 @@ export function DeployDialog({ device, bundle, onClose }: DeployProps) {
     });
   };
 
-  if (bundles.value.length === 0) {
+  // The same bundle may be in several projects.
+  const offered = bundles.value.filter(
+    ({ id }, index, all) => all.findIndex((one) => one.id === id) === index && (!device || isFor(device.project, id)),
+  );
+  const fits = (project: string | null | undefined) => !picked || isFor(project, picked.id);
+  if (offered.length === 0) {
     return (
       <Dialog title="Deploy" onClose={onClose}>
         <div class="dialog-body">
-          <p>There is no bundle yet. Upload one first.</p>
+          <p>There is no bundle {device?.project && `for ${device.project} `}yet. One has to be uploaded first.</p>
           <div class="form-foot">
             <a class="button primary" href={links.bundles} onClick={onClose}>
               Go to the bundles
@@ -56,7 +62,7 @@ export function DeployDialog({ device, bundle, onClose }: DeployProps) {
         {!bundle && (
           <fieldset class="choices">
             <legend>Bundle</legend>
-            {bundles.value.map((one) => (
+            {offered.map((one) => (
               <label key={one.id} class="choice">
                 <input
                   type="radio"
@@ -84,7 +90,11 @@ export function DeployDialog({ device, bundle, onClose }: DeployProps) {
               {groups.value.length > 0 && (
                 <optgroup label="Groups">
                   {groups.value.map((group) => (
-                    <option key={group.name} value={`group:${group.name}`} disabled={group.devices === 0}>
+                    <option
+                      key={group.name}
+                      value={`group:${group.name}`}
+                      disabled={group.devices === 0 || !fits(group.project)}
+                    >
                       {`${group.name} (${count(group.devices, "device")})`}
                     </option>
                   ))}
@@ -92,7 +102,7 @@ export function DeployDialog({ device, bundle, onClose }: DeployProps) {
               )}
               <optgroup label="Devices">
                 {devices.value.map((one) => (
-                  <option key={one.id} value={`device:${one.id}`} disabled={one.revoked}>
+                  <option key={one.id} value={`device:${one.id}`} disabled={one.revoked || !fits(one.project)}>
                     {one.name}
                   </option>
                 ))}
@@ -136,6 +146,11 @@ function reached(value: string): Device[] {
   return devices.value.filter((device) =>
     "group" in target ? device.groups.includes(target.group) : device.id === target.device,
   );
+}
+
+/** Whether a project's devices may get a bundle. */
+function isFor(project: string | null | undefined, bundle: string): boolean {
+  return bundles.value.some((one) => one.id === bundle && isWithin(project, one.project));
 }
 
 function differs(device: Device, bundle: Bundle): boolean {

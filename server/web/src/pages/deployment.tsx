@@ -7,7 +7,7 @@ import type { Deployment, DeviceProgress } from "../api/types";
 import { bytes, duration, shortHash } from "../format";
 import { withNews } from "../merge";
 import { links } from "../route";
-import { fleet, keepDeployment, now, onUpdate, resyncs } from "../state";
+import { bundleOf, fleet, keepDeployment, may, now, onUpdate, resyncs } from "../state";
 import { Button, ErrorNote, errorText } from "../ui/action";
 import { Ago, Empty, Facts, Head, Loading, Time, Unfold } from "../ui/bits";
 import { More, usePages } from "../ui/pages";
@@ -42,7 +42,7 @@ export function DeploymentPage({ id }: { id: number }) {
 }
 
 function Shown({ deployment }: { deployment: Deployment }) {
-  const bundle = fleet.value.bundles.get(deployment.bundle);
+  const bundle = bundleOf(deployment.bundle);
   const cancellable = Object.keys(deployment.states).some(isCancellable);
   const ended = deployment.finished ? deployment.updated_ms : now.value;
   return (
@@ -60,7 +60,7 @@ function Shown({ deployment }: { deployment: Deployment }) {
           </p>
         }
       >
-        {!deployment.finished && (
+        {!deployment.finished && may("deployment.cancel") && (
           <Button
             icon="ban"
             kind="danger"
@@ -80,6 +80,7 @@ function Shown({ deployment }: { deployment: Deployment }) {
           facts={[
             ["Started", <Ago key="started" at={deployment.created_ms} />],
             ["By", deployment.created_by],
+            ...(deployment.project ? [["Project", deployment.project] as [string, string]] : []),
             [deployment.finished ? "Took" : "Running for", duration(ended - deployment.created_ms)],
             [
               "Bundle",

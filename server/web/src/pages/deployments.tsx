@@ -4,10 +4,11 @@ import { useSignal } from "@preact/signals";
 import type { Deployment } from "../api/types";
 import { count } from "../format";
 import { links } from "../route";
-import { bundles, deployments, devices, fetchOlderDeployments, olderDeployments } from "../state";
+import { bundles, deployments, devices, fetchOlderDeployments, may, olderDeployments } from "../state";
 import { Button, ErrorNote, useTask } from "../ui/action";
 import { Ago, Badge, Empty, Head } from "../ui/bits";
 import { More } from "../ui/pages";
+import { ProjectTag } from "../ui/project";
 import { stateText, sum, type Tone } from "../update";
 import { DeployDialog, targetText } from "./deploy";
 
@@ -19,14 +20,16 @@ export function Deployments() {
   return (
     <>
       <Head title="Deployments">
-        <Button icon="plus" kind="primary" disabled={!ready} onClick={() => (starting.value = true)}>
-          New deployment
-        </Button>
+        {may("deployment.create") && (
+          <Button icon="plus" kind="primary" disabled={!ready} onClick={() => (starting.value = true)}>
+            New deployment
+          </Button>
+        )}
       </Head>
       {list.length === 0 ? (
         <Empty icon="deployments" title="Nothing has been deployed yet">
           <p class="muted">A deployment brings a bundle to a device or a group, and shows how each one gets on.</p>
-          {!ready && (
+          {!ready && may("deployment.create") && (
             <p>
               You need {devices.value.length === 0 && <a href={links.devices}>a paired device</a>}
               {devices.value.length === 0 && bundles.value.length === 0 && " and "}
@@ -51,7 +54,8 @@ export function Deployments() {
                   </a>
                 </div>
                 <div data-label="To">
-                  {targetText(deployment)}
+                  {targetText(deployment)}{" "}
+                  {"device" in deployment.target && <ProjectTag project={deployment.project} />}
                   {"group" in deployment.target && (
                     <span class="muted"> ({count(sum(deployment.states), "device")})</span>
                   )}

@@ -6,7 +6,7 @@ import { api } from "../api/client";
 import type { Device, DeviceSlot, DeviceUpdate } from "../api/types";
 import { date, duration } from "../format";
 import { go, links } from "../route";
-import { fleet, forgetDevice, keep, now, resyncs } from "../state";
+import { fleet, forgetDevice, keep, may, now, projects, refetchGroups, refetchProjects, resyncs } from "../state";
 import { named } from "../text";
 import { Button, CopyButton, ErrorNote, say, useTask } from "../ui/action";
 import { Ago, Badge, Empty, Facts, Head, Time, Unfold } from "../ui/bits";
@@ -14,6 +14,7 @@ import { ask, Dialog } from "../ui/dialog";
 import { Icon } from "../ui/icon";
 import { More, usePages } from "../ui/pages";
 import { History, StateBadge, UpdateDetail } from "../ui/progress";
+import { chosenProject, ProjectField, ProjectTag } from "../ui/project";
 import { isCancellable, isFinal } from "../update";
 import { askCancel, DeployDialog } from "./deploy";
 import { OnlineDot } from "./devices";
@@ -40,7 +41,7 @@ export function DevicePage({ id }: { id: string }) {
 }
 
 function Shown({ device }: { device: Device }) {
-  const open = useSignal<"deploy" | "rename" | "pair" | undefined>(undefined);
+  const open = useSignal<"deploy" | "rename" | "pair" | "move" | undefined>(undefined);
   const close = () => (open.value = undefined);
   const update = device.update;
   return (
@@ -54,17 +55,21 @@ function Shown({ device }: { device: Device }) {
         }
         below={<Presence device={device} />}
       >
-        <Button icon="edit" onClick={() => (open.value = "rename")}>
-          Rename
-        </Button>
-        <Button
-          icon="deployments"
-          kind="primary"
-          disabled={device.revoked || (!!update && !isFinal(update.state))}
-          onClick={() => (open.value = "deploy")}
-        >
-          Deploy
-        </Button>
+        {may("device.change") && (
+          <Button icon="edit" onClick={() => (open.value = "rename")}>
+            Rename
+          </Button>
+        )}
+        {may("deployment.create") && (
+          <Button
+            icon="deployments"
+            kind="primary"
+            disabled={device.revoked || (!!update && !isFinal(update.state))}
+            onClick={() => (open.value = "deploy")}
+          >
+            Deploy
+          </Button>
+        )}
       </Head>
       <DeviceGroups device={device} />
 
@@ -72,7 +77,7 @@ function Shown({ device }: { device: Device }) {
         <div class="note bad" role="status">
           <Icon name="ban" />
           <p>This device's certificate is revoked: it cannot connect until it is paired again.</p>
-          <Button onClick={() => (open.value = "pair")}>Pair again</Button>
+          {may("pairing.change") && <Button onClick={() => (open.value = "pair")}>Pair again</Button>}
         </div>
       )}
 
@@ -81,18 +86,19 @@ function Shown({ device }: { device: Device }) {
       <div class="columns">
         <div class="column wide">
           <Slots device={device} />
-          <Telemetry device={device.id} />
+          {may("telemetry.read") && <Telemetry device={device.id} />}
           <Updates device={device} />
         </div>
         <div class="column">
           <Software device={device} />
           <Identity device={device} />
-          <Danger device={device} onPair={() => (open.value = "pair")} />
+          <Danger device={device} onPair={() => (open.value = "pair")} onMove={() => (open.value = "move")} />
         </div>
       </div>
 
       {open.value === "deploy" && <DeployDialog device={device} onClose={close} />}
       {open.value === "rename" && <RenameDialog device={device} onClose={close} />}
+      {open.value === "move" && <MoveDialog device={device} onClose={close} />}
       {open.value === "pair" && <PairingDialog again={device} onClose={close} />}
     </>
   );
@@ -111,6 +117,7 @@ function Presence({ device }: { device: Device }) {
       ) : (
         <span>never connected</span>
       )}
+      <ProjectTag project={device.project} />
     </p>
   );
 }
@@ -127,7 +134,7 @@ function Running({ update }: { update: DeviceUpdate }) {
             <a class="button small" href={links.deployment(update.deployment)}>
               Deployment #{update.deployment}
             </a>
-            {isCancellable(update.state) && (
+            {isCancellable(update.state) && may("deployment.cancel") && (
               <button
                 type="button"
                 class="button small"
@@ -268,7 +275,15 @@ function Identity({ device }: { device: Device }) {
   );
 }
 
-function Danger({ device, onPair }: { device: Device; onPair: () => void }) {
+interface DangerProps {
+  device: Device;
+  onPair: () => void;
+  onMove: () => void;
+}
+
+function Danger({ device, onPair, onMove }: DangerProps) {
+  const moves = may("device.move") && projects.value.length > 0;
+  if (!moves && !may("pairing.change") && !may("device.revoke") && !may("device.delete")) return null;
   const revoke = () =>
     ask({
       title: `Revoke ${named(device.name)}?`,
@@ -308,15 +323,26 @@ function Danger({ device, onPair }: { device: Device; onPair: () => void }) {
     <section class="card">
       <h2>Access</h2>
       <div class="stack">
-        <Button icon="link" onClick={onPair}>
-          Pair again
-        </Button>
-        <Button icon="ban" kind="danger" disabled={device.revoked} onClick={revoke}>
-          Revoke
-        </Button>
-        <Button icon="trash" kind="danger" onClick={remove}>
-          Delete
-        </Button>
+        {moves && (
+          <Button icon="projects" onClick={onMove}>
+            Move
+          </Button>
+        )}
+        {may("pairing.change") && (
+          <Button icon="link" onClick={onPair}>
+            Pair again
+          </Button>
+        )}
+        {may("device.revoke") && (
+          <Button icon="ban" kind="danger" disabled={device.revoked} onClick={revoke}>
+            Revoke
+          </Button>
+        )}
+        {may("device.delete") && (
+          <Button icon="trash" kind="danger" onClick={remove}>
+            Delete
+          </Button>
+        )}
       </div>
     </section>
   );
@@ -344,6 +370,36 @@ function RenameDialog({ device, onClose }: { device: Device; onClose: () => void
           <Button onClick={onClose}>Cancel</Button>
           <Button type="submit" kind="primary" busy={busy.value}>
             Rename
+          </Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+function MoveDialog({ device, onClose }: { device: Device; onClose: () => void }) {
+  const { busy, error, run } = useTask();
+  const submit = (event: SubmitEvent) => {
+    event.preventDefault();
+    const project = chosenProject(new FormData(event.currentTarget as HTMLFormElement));
+    void run(async () => {
+      keep(await api.moveDevice(device.id, project));
+      onClose();
+      await Promise.all([refetchGroups(), refetchProjects()]);
+    });
+  };
+  return (
+    <Dialog title={`Move ${named(device.name)}`} onClose={onClose}>
+      <form class="dialog-body" onSubmit={submit}>
+        <ProjectField none="none" value={device.project} />
+        <p class="muted small">
+          It leaves groups of other projects. Its history moves with it: whoever sees the new project sees it too.
+        </p>
+        <ErrorNote text={error.value} />
+        <div class="form-foot">
+          <Button onClick={onClose}>Cancel</Button>
+          <Button type="submit" kind="primary" busy={busy.value}>
+            Move
           </Button>
         </div>
       </form>

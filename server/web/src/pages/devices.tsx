@@ -1,14 +1,16 @@
 // Every device, live.
 
 import { useSignal } from "@preact/signals";
+import { isWithin } from "../access";
 import type { Device } from "../api/types";
 import { count } from "../format";
 import { links } from "../route";
-import { devices, groups } from "../state";
+import { devices, groups, may, projects } from "../state";
 import { Button } from "../ui/action";
 import { Ago, Badge, Empty, Head } from "../ui/bits";
 import { Icon } from "../ui/icon";
 import { UpdateBrief } from "../ui/progress";
+import { ProjectTag } from "../ui/project";
 import { isFinal, stateText } from "../update";
 import { GroupsDialog } from "./groups";
 import { PairingDialog } from "./pairing";
@@ -35,9 +37,8 @@ function needsAttention(device: Device): boolean {
 function matches(device: Device, search: string): boolean {
   const words = search.toLowerCase().split(/\s+/).filter(Boolean);
   if (words.length === 0) return true;
-  const text = [device.name, device.id, device.serial, device.model, device.hostname, device.os_version, device.address]
-    .join(" ")
-    .toLowerCase();
+  const { name, id, serial, model, hostname, os_version, address, project } = device;
+  const text = [name, id, serial, model, hostname, os_version, address, project].join(" ").toLowerCase();
   return words.every((word) => text.includes(word));
 }
 
@@ -45,12 +46,16 @@ export function Devices() {
   const search = useSignal("");
   const filter = useSignal("all");
   const group = useSignal("");
+  const project = useSignal("");
   const limit = useSignal(PAGE);
   const open = useSignal<"pairing" | "groups" | undefined>(undefined);
 
   const all = devices.value;
   const within = all.filter(
-    (device) => matches(device, search.value) && (!group.value || device.groups.includes(group.value)),
+    (device) =>
+      matches(device, search.value) &&
+      isWithin(device.project, project.value) &&
+      (!group.value || device.groups.includes(group.value)),
   );
   const keeps = FILTERS.find(({ key }) => key === filter.value)?.keeps ?? (() => true);
   const shown = within.filter(keeps);
@@ -68,14 +73,22 @@ export function Devices() {
           )
         }
       >
-        {all.length > 0 && (
+        {projects.value.length > 0 && (
+          <a class="button" href={links.projects}>
+            <Icon name="projects" />
+            <span>Projects</span>
+          </a>
+        )}
+        {all.length > 0 && may("group.change") && (
           <Button icon="tag" onClick={() => (open.value = "groups")}>
             Groups
           </Button>
         )}
-        <Button icon="plus" kind="primary" onClick={() => (open.value = "pairing")}>
-          Pair a device
-        </Button>
+        {may("pairing.change") && (
+          <Button icon="plus" kind="primary" onClick={() => (open.value = "pairing")}>
+            Pair a device
+          </Button>
+        )}
       </Head>
 
       {all.length === 0 ? (
@@ -93,6 +106,19 @@ export function Devices() {
                 onInput={(event) => (search.value = event.currentTarget.value)}
               />
             </label>
+            {projects.value.length > 0 && (
+              <label class="pick">
+                <span class="hidden">Project</span>
+                <select value={project.value} onChange={(event) => (project.value = event.currentTarget.value)}>
+                  <option value="">All projects</option>
+                  {projects.value.map(({ path }) => (
+                    <option key={path} value={path}>
+                      {path}
+                    </option>
+                  ))}
+                </select>
+              </label>
+            )}
             {groups.value.length > 0 && (
               <label class="pick">
                 <span class="hidden">Group</span>
@@ -127,6 +153,7 @@ export function Devices() {
                 onClick={() => {
                   search.value = "";
                   group.value = "";
+                  project.value = "";
                   filter.value = "all";
                 }}
               >
@@ -181,8 +208,9 @@ function DeviceRow({ device }: { device: Device }) {
             {device.name || device.id}
           </a>
           <p class="muted clip">{hint}</p>
-          {device.groups.length > 0 && (
+          {(device.project || device.groups.length > 0) && (
             <p class="tags">
+              <ProjectTag project={device.project} />
               {device.groups.map((name) => (
                 <span key={name} class="tag">
                   {name}
@@ -214,6 +242,13 @@ function DeviceRow({ device }: { device: Device }) {
 }
 
 function FirstDevice({ onPair }: { onPair: () => void }) {
+  if (!may("pairing.change")) {
+    return (
+      <Empty icon="devices" title="No device yet">
+        <p class="muted">Devices that your roles let you see appear here by themselves.</p>
+      </Empty>
+    );
+  }
   return (
     <section class="card welcome">
       <div class="empty-icon">

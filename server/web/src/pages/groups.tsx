@@ -2,15 +2,19 @@
 
 import { useSignal } from "@preact/signals";
 import { useId } from "preact/hooks";
+import { groupName } from "../access";
 import { api } from "../api/client";
 import type { Device } from "../api/types";
 import { count } from "../format";
-import { groups, refetch, refetchGroups } from "../state";
+import { groups, may, refetch, refetchGroups } from "../state";
 import { Button, ErrorNote, IconButton, useTask } from "../ui/action";
 import { ask, Dialog } from "../ui/dialog";
 import { Icon } from "../ui/icon";
+import { chosenProject, ProjectField } from "../ui/project";
 
 const NAME_PATTERN = "[a-z0-9\\-]{1,64}";
+/** With the path of a project before it. */
+const WHOLE_NAME_PATTERN = "([a-z0-9\\-]{1,32}/){0,4}[a-z0-9\\-]{1,64}";
 const NAME_HINT = "Small letters, digits and hyphens, at most 64";
 
 export function GroupsDialog({ onClose }: { onClose: () => void }) {
@@ -18,9 +22,9 @@ export function GroupsDialog({ onClose }: { onClose: () => void }) {
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     const form = event.currentTarget as HTMLFormElement;
-    const name = String(new FormData(form).get("name"));
+    const data = new FormData(form);
     void run(async () => {
-      await api.createGroup(name);
+      await api.createGroup(groupName(String(data.get("name")), chosenProject(data)));
       await refetchGroups();
       form.reset();
     });
@@ -60,6 +64,7 @@ export function GroupsDialog({ onClose }: { onClose: () => void }) {
               spellcheck={false}
             />
           </label>
+          <ProjectField none="none" />
           <Button type="submit" icon="plus" busy={busy.value}>
             Add
           </Button>
@@ -75,10 +80,14 @@ export function DeviceGroups({ device }: { device: Device }) {
   const { busy, error, run } = useTask();
   const adding = useSignal(false);
   const list = useId();
-  const others = groups.value.filter(({ name }) => !device.groups.includes(name));
+  const changes = may("group.change");
+  const others = groups.value.filter(
+    ({ name, project }) => !device.groups.includes(name) && (project ?? "") === (device.project ?? ""),
+  );
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
-    const name = String(new FormData(event.currentTarget as HTMLFormElement).get("name"));
+    const typed = String(new FormData(event.currentTarget as HTMLFormElement).get("name"));
+    const name = groupName(typed, device.project);
     void run(async () => {
       if (!groups.value.some((group) => group.name === name)) await api.createGroup(name);
       await api.joinGroup(name, device.id);
@@ -95,27 +104,29 @@ export function DeviceGroups({ device }: { device: Device }) {
     <div class="device-groups">
       <p class="tags">
         {device.groups.map((name) => (
-          <span key={name} class="tag removable">
+          <span key={name} class={changes ? "tag removable" : "tag"}>
             {name}
-            <button type="button" aria-label={`Leave group ${name}`} onClick={() => void leave(name)}>
-              <Icon name="close" />
-            </button>
+            {changes && (
+              <button type="button" aria-label={`Leave group ${name}`} onClick={() => void leave(name)}>
+                <Icon name="close" />
+              </button>
+            )}
           </span>
         ))}
-        {!adding.value && (
+        {changes && !adding.value && (
           <button type="button" class="tag add" onClick={() => (adding.value = true)}>
             <Icon name="plus" /> {device.groups.length ? "group" : "Add to a group"}
           </button>
         )}
       </p>
-      {adding.value && (
+      {changes && adding.value && (
         <form class="inline-form" onSubmit={submit}>
           <label class="field">
             <span class="hidden">Group to join</span>
             <input
               name="name"
               list={list}
-              pattern={NAME_PATTERN}
+              pattern={WHOLE_NAME_PATTERN}
               title={NAME_HINT}
               placeholder="group name"
               required

@@ -8,9 +8,11 @@ import { countdown, duration } from "../format";
 import { links } from "../route";
 import { fleet, now } from "../state";
 import { named } from "../text";
-import { Button, CopyButton, ErrorNote, errorText, IconButton, useTask } from "../ui/action";
+import { Button, ErrorNote, errorText, IconButton, useTask } from "../ui/action";
 import { Dialog } from "../ui/dialog";
 import { Icon } from "../ui/icon";
+import { chosenProject, ProjectField } from "../ui/project";
+import { Secret } from "../ui/secret";
 
 const LIFETIMES_S = [3600, 86_400, 7 * 86_400, 30 * 86_400];
 
@@ -45,12 +47,14 @@ function Ask({ again, onCreated }: AskProps) {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
     const name = String(form.get("name") ?? "").trim();
+    const project = chosenProject(form);
     void run(async () => {
       onCreated(
         await api.createPairingToken({
           ttl_seconds: Number(form.get("lifetime")),
           ...(name ? { device_name: name } : {}),
           ...(again ? { device: again.id } : {}),
+          ...(project ? { project } : {}),
         }),
       );
     });
@@ -63,12 +67,15 @@ function Ask({ again, onCreated }: AskProps) {
             The device keeps its name, groups and history. As soon as it pairs again, its old certificate is revoked.
           </p>
         ) : (
-          <label class="field">
-            <span>
-              Name <span class="muted">(optional)</span>
-            </span>
-            <input name="name" maxLength={128} placeholder="the device's host name" autocomplete="off" />
-          </label>
+          <>
+            <label class="field">
+              <span>
+                Name <span class="muted">(optional)</span>
+              </span>
+              <input name="name" maxLength={128} placeholder="the device's host name" autocomplete="off" />
+            </label>
+            <ProjectField none="none" />
+          </>
         )}
         <label class="field">
           <span>Token works for</span>
@@ -133,16 +140,10 @@ function Ready({ token, onClose }: { token: CreatedPairingToken; onClose: () => 
   return (
     <div class="dialog-body">
       <p>Run this on the device. The token is shown only now: copy it before you close this.</p>
-      <div class="secret">
-        <code data-testid="pair-command">{command}</code>
-        <CopyButton text={command} what="the command" />
-      </div>
+      <Secret text={command} what="the command" testId="pair-command" />
       <details>
         <summary>Only the token, for a file or a USB stick</summary>
-        <div class="secret">
-          <code data-testid="pair-token">{token.token}</code>
-          <CopyButton text={token.token} what="the token" />
-        </div>
+        <Secret text={token.token} what="the token" testId="pair-token" />
         <p class="muted">
           The agent reads it from <code>/boot/homeport-pairing-token</code> or from the systemd credential{" "}
           <code>homeport.pairing-token</code>.
@@ -192,7 +193,8 @@ function OpenTokens() {
             <span>
               {token.device_name || `Token ${token.id}`}{" "}
               <span class="muted">
-                by <bdi>{token.created_by}</bdi>, expires in {countdown(token.expires_ms - now.value)}
+                {token.project && `for ${token.project}, `}by <bdi>{token.created_by}</bdi>, expires in{" "}
+                {countdown(token.expires_ms - now.value)}
               </span>
             </span>
             <IconButton icon="trash" label={`Take back token ${token.id}`} onClick={() => void remove(token.id)} />
