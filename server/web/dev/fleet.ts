@@ -1,14 +1,18 @@
 // An invented fleet in the API's own types, for looking at the page without devices.
 
 import type {
+  AccessToken,
   AuditEntry,
   Bundle,
   Deployment,
   Device,
   DeviceProgress,
   Group,
+  Project,
   Series,
   StateChange,
+  User,
+  UserInfo,
 } from "../src/api/types";
 
 const MINUTE = 60_000;
@@ -83,8 +87,84 @@ export const devices: Device[] = NAMES.map((name, index) => ({
     slot("appfs.1", "", "inactive", "", "2026.9.4"),
   ],
   groups: index < 3 ? ["plant-celle", "canary"].slice(0, index === 0 ? 2 : 1) : index === 3 ? ["greenhouses"] : [],
+  project: index < 3 ? "acme/plant-celle" : index < 5 ? "borealis" : null,
   update: null,
 }));
+
+export const projects: Project[] = ["acme", "acme/plant-celle", "borealis"].map((path) => ({
+  path,
+  devices: devices.filter(({ project }) => project === path || project?.startsWith(`${path}/`)).length,
+}));
+
+const everything = { id: 1, role: "administrator" } as const;
+
+export const user: User = {
+  name: "admin",
+  grants: [everything],
+  permissions: [
+    "device.read",
+    "telemetry.read",
+    "group.read",
+    "bundle.read",
+    "deployment.read",
+    "project.read",
+    "device.change",
+    "deployment.create",
+    "deployment.cancel",
+    "device.revoke",
+    "device.delete",
+    "device.move",
+    "pairing.read",
+    "pairing.change",
+    "group.change",
+    "bundle.change",
+    "audit.read",
+    "user.read",
+    "user.change",
+    "project.change",
+  ],
+};
+
+const account = (name: string, age: number, more: Partial<UserInfo>): UserInfo => ({
+  name,
+  kind: "person",
+  disabled: false,
+  created_ms: start - age * DAY,
+  last_login_ms: start - age * MINUTE,
+  grants: [],
+  ...more,
+});
+
+export const users: UserInfo[] = [
+  account("admin", 200, { grants: [everything] }),
+  account("build-server", 90, {
+    kind: "service",
+    project: "acme",
+    last_login_ms: null,
+    grants: [{ id: 4, role: "maintainer", project: "acme" }],
+  }),
+  account("jonas@borealis.example", 40, { project: "borealis", disabled: true }),
+  account("mara@acme.example", 60, {
+    project: "acme",
+    grants: [
+      { id: 2, role: "operator", project: "acme" },
+      { id: 3, role: "viewer", group: "canary" },
+    ],
+  }),
+];
+
+export const tokens: AccessToken[] = [
+  {
+    id: 2,
+    name: "release pipeline",
+    role: "maintainer",
+    project: "acme",
+    created_ms: start - 80 * DAY,
+    expires_ms: start + 10 * DAY,
+    last_used_ms: start - 12 * MINUTE,
+  },
+  { id: 1, name: "laptop", role: "viewer", created_ms: start - 91 * DAY, expires_ms: start - DAY },
+];
 
 function slot(name: string, bootname: string, state: string, boot_status: string, version: string) {
   return { name, bootname, state, boot_status, version, installed_at: new Date(start - 20 * DAY).toISOString() };

@@ -4,8 +4,21 @@
 import { readFile } from "node:fs/promises";
 import { createServer, type ServerResponse } from "node:http";
 import { join, normalize } from "node:path";
-import type { CreatedPairingToken, Event, Page } from "../src/api/types";
-import { audit, bundles, deployments, devices, groups, history, progresses, telemetry } from "./fleet";
+import type { CreatedPairingToken, Event, Page, Session } from "../src/api/types";
+import {
+  audit,
+  bundles,
+  deployments,
+  devices,
+  groups,
+  history,
+  progresses,
+  projects,
+  telemetry,
+  tokens,
+  user,
+  users,
+} from "./fleet";
 
 const PORT = Number(process.env["PORT"] ?? 8080);
 const DIST = join(process.cwd(), "dist");
@@ -42,12 +55,17 @@ function page<T>(items: T[]): Page<T> {
 }
 
 function answer(method: string, url: URL): unknown {
-  const [section, id, sub, update] = url.pathname.replace("/api/v1/", "").split("/");
+  const [section, id, sub, update] = url.pathname.replace("/api/v1/", "").split("/").map(decodeURIComponent);
   switch (`${method} ${section}`) {
     case "GET session":
-      return { name: "admin" };
+      return user;
     case "POST session":
-      return { token: "x", user: { name: "admin" }, expires_ms: Date.now() + 3_600_000 };
+      return { token: "x", user, expires_ms: Date.now() + 3_600_000 } satisfies Session;
+    case "GET users":
+      if (sub === "tokens") return page(tokens);
+      return id ? users.find(({ name }) => name === id) : page(users);
+    case "GET projects":
+      return page(projects);
     case "GET devices":
       if (sub === "telemetry") {
         const from = Number(url.searchParams.get("from_ms"));

@@ -2,6 +2,7 @@
 
 import { useComputed } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
+import type { Permission } from "./api/types";
 import { Account } from "./pages/account";
 import { Audit } from "./pages/audit";
 import { Bundles } from "./pages/bundles";
@@ -10,6 +11,9 @@ import { Deployments } from "./pages/deployments";
 import { DevicePage } from "./pages/device";
 import { Devices } from "./pages/devices";
 import { LoginPage } from "./pages/login";
+import { People } from "./pages/people";
+import { Person } from "./pages/person";
+import { Projects } from "./pages/projects";
 import { links, type Route, route } from "./route";
 import {
   announcement,
@@ -19,6 +23,8 @@ import {
   loaded,
   login,
   logout,
+  may,
+  ownGrants,
   reconnect,
   refetch,
   serverStatus,
@@ -51,11 +57,30 @@ function Starting() {
   );
 }
 
-const SECTIONS: { link: string; label: string; icon: IconName; pages: Route["page"][] }[] = [
-  { link: links.devices, label: "Devices", icon: "devices", pages: ["devices", "device"] },
+/** What the user must be allowed to do for a page to be offered. */
+const NEEDS: Partial<Record<Route["page"], Permission>> = {
+  devices: "device.read",
+  device: "device.read",
+  deployments: "deployment.read",
+  deployment: "deployment.read",
+  bundles: "bundle.read",
+  audit: "audit.read",
+  people: "user.read",
+  person: "user.read",
+  projects: "project.read",
+};
+
+function isOpen(page: Route["page"]): boolean {
+  const needed = NEEDS[page];
+  return !needed || may(needed);
+}
+
+const SECTIONS: { link: string; label: string; icon: IconName; pages: [Route["page"], ...Route["page"][]] }[] = [
+  { link: links.devices, label: "Devices", icon: "devices", pages: ["devices", "device", "projects"] },
   { link: links.deployments, label: "Deployments", icon: "deployments", pages: ["deployments", "deployment"] },
   { link: links.bundles, label: "Bundles", icon: "bundles", pages: ["bundles"] },
   { link: links.audit, label: "Audit", icon: "audit", pages: ["audit"] },
+  { link: links.people, label: "People", icon: "people", pages: ["people", "person"] },
 ];
 
 function Frame({ user }: { user: string }) {
@@ -123,7 +148,7 @@ function Sections() {
   );
   return (
     <nav aria-label="Sections">
-      {SECTIONS.map(({ link, label, icon, pages }) => (
+      {SECTIONS.filter(({ pages: [first] }) => isOpen(first)).map(({ link, label, icon, pages }) => (
         <a key={link} href={link} {...(pages.includes(route.value.page) ? { "aria-current": "page" as const } : {})}>
           <Icon name={icon} />
           <span>{label}</span>
@@ -183,8 +208,12 @@ function Banner() {
 
 function Content() {
   const at = route.value;
+  if (!isOpen(at.page)) return <NotAllowed />;
   if (at.page === "account") return <Account />;
   if (at.page === "audit") return <Audit />;
+  if (at.page === "people") return <People />;
+  if (at.page === "person") return <Person key={at.name} name={at.name} />;
+  if (at.page === "projects") return <Projects />;
   if (!loaded.value) {
     if (!loadError.value) return <Loading what="your fleet" />;
     return (
@@ -216,4 +245,15 @@ function Content() {
         </Empty>
       );
   }
+}
+
+function NotAllowed() {
+  return (
+    <Empty icon="shield" title={ownGrants().length === 0 ? "You have no role yet" : "Your roles do not include this"}>
+      <p class="muted">Ask an administrator for the role that you need. This page then shows more by itself.</p>
+      <p>
+        <a href={links.account}>Your roles</a>
+      </p>
+    </Empty>
+  );
 }
