@@ -84,8 +84,8 @@ export async function open(
   };
 }
 
-export async function logIn(page: Page, password: string): Promise<void> {
-  await page.getByLabel("User").fill("admin");
+export async function logIn(page: Page, password: string, user = "admin"): Promise<void> {
+  await page.getByLabel("User").fill(user);
   await page.getByLabel("Password").fill(password);
   await page.getByRole("button", { name: "Log in" }).click();
   await page.getByRole("navigation", { name: "Sections" }).waitFor();

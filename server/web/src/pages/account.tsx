@@ -18,7 +18,7 @@ export function Account() {
       <Head title="Account" below={<p class="muted">Logged in as {user}</p>} />
       <div class="columns">
         <div class="column wide">
-          <AccessTokens user={user} />
+          <AccessTokens user={user} makes />
         </div>
         <div class="column">
           <section class="card">

@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { useId } from "preact/hooks";
-import { groupName } from "../access";
+import { groupName, isWithin } from "../access";
 import { api } from "../api/client";
 import type { Device } from "../api/types";
 import { count } from "../format";
@@ -82,12 +82,12 @@ export function DeviceGroups({ device }: { device: Device }) {
   const list = useId();
   const changes = may("group.change");
   const others = groups.value.filter(
-    ({ name, project }) => !device.groups.includes(name) && (project ?? "") === (device.project ?? ""),
+    ({ name, project }) => !device.groups.includes(name) && isWithin(device.project, project),
   );
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     const typed = String(new FormData(event.currentTarget as HTMLFormElement).get("name"));
-    const name = groupName(typed, device.project);
+    const name = others.some((group) => group.name === typed) ? typed : groupName(typed, device.project);
     void run(async () => {
       if (!groups.value.some((group) => group.name === name)) await api.createGroup(name);
       await api.joinGroup(name, device.id);

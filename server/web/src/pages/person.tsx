@@ -76,7 +76,7 @@ function Shown({ user, onChange }: ShownProps) {
       <div class="columns">
         <div class="column wide">
           <RolesCard user={user} onChange={onChange} />
-          {user.kind === "service" && <AccessTokens user={user.name} />}
+          <AccessTokens user={user.name} makes={user.kind === "service"} />
         </div>
         <div class="column">
           <section class="card">

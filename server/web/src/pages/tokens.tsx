@@ -17,7 +17,13 @@ import { SecretDialog } from "../ui/secret";
 const LIFETIMES_DAYS = [30, 90, 180, 366];
 const LIFETIME_DAYS = 90;
 
-export function AccessTokens({ user }: { user: string }) {
+interface AccessTokensProps {
+  user: string;
+  /** Whether a token may be made: nobody else makes one for a person. */
+  makes: boolean;
+}
+
+export function AccessTokens({ user, makes }: AccessTokensProps) {
   const changes = useSignal(0);
   const pages = usePages<AccessToken>((after) => api.accessTokens(user, after), [user, changes.value, resyncs.value]);
   const making = useSignal(false);
@@ -36,9 +42,11 @@ export function AccessTokens({ user }: { user: string }) {
     <section class="card" aria-label="Access tokens">
       <header class="card-head">
         <h2>Access tokens</h2>
-        <Button icon="plus" onClick={() => (making.value = true)}>
-          New token
-        </Button>
+        {makes && (
+          <Button icon="plus" onClick={() => (making.value = true)}>
+            New token
+          </Button>
+        )}
       </header>
       <ErrorNote text={pages.error.value} />
       {shown?.length === 0 && <p class="muted">No token yet. Programs use them to call the API without a password.</p>}
