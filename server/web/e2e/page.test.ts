@@ -353,6 +353,8 @@ test("every page is accessible and fits, on desktop and phone, light and dark", 
     ["deployments", "#/deployments", "Deployments"],
     ["deployment", "#/deployments/3", "Deployment #3"],
     ["audit", "#/audit", "Audit"],
+    ["people", "#/people", "People"],
+    ["person", "#/people/admin", "admin"],
     ["account", "#/account", "Account"],
   ];
   for (const size of ["desktop", "phone"] as const) {
@@ -467,6 +469,23 @@ test("a list that is longer than a page is read to its end", async () => {
     await rows.nth(before).waitFor();
   }
   await rows.last().getByText("user.create").waitFor();
+});
+
+test("a bundle that a deployment still needs is deleted after a warning", async () => {
+  await section("Bundles");
+  const card = page.getByRole("listitem").filter({ has: page.getByRole("heading", { name: "1.1.0", exact: true }) });
+  await card.getByRole("button", { name: "Deploy" }).click();
+  await dialog().getByLabel(/^To/).selectOption({ label: "Press line 4" });
+  await dialog().getByRole("button", { name: "Deploy", exact: true }).click();
+  await heading("Deployment #4").waitFor();
+  await section("Bundles");
+  await card.getByText("1 deployment running").waitFor();
+  await card.getByRole("button", { name: "Delete" }).click();
+  await dialog()
+    .getByText(/1 deployment with it still runs/)
+    .waitFor();
+  await dialog().getByRole("button", { name: "Delete bundle" }).click();
+  await card.waitFor({ state: "detached" });
 });
 
 test("a device is revoked, a bundle is deleted, a device is deleted", async () => {

@@ -117,16 +117,19 @@ function failure(status: number, text: string): ApiError {
 
 const at = (...parts: (string | number)[]) => `/${parts.map((part) => encodeURIComponent(part)).join("/")}`;
 
-/** The query for what may be in several projects; empty for what is in none. */
-const inProject = (project: string | null | undefined) => (project ? `?project=${encodeURIComponent(project)}` : "");
+/** A query of those parameters that are not empty. */
+function query(parameters: Record<string, string | null | undefined>): string {
+  const set = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) if (value) set.set(name, value);
+  return set.size > 0 ? `?${set}` : "";
+}
 
 /** Items that the server puts into one page at most. */
 const PAGE = 200;
 
 /** A page of a list: the first, or the one behind another. */
 function page<T>(path: string, after?: string | null, parameters: Record<string, string> = {}): Promise<Page<T>> {
-  const query = new URLSearchParams(after ? { ...parameters, after } : parameters);
-  return call<Page<T>>("GET", query.size > 0 ? `${path}?${query}` : path);
+  return call<Page<T>>("GET", path + query({ ...parameters, after }));
 }
 
 /** A whole list. */
@@ -193,8 +196,9 @@ export const api = {
   leaveGroup: (name: string, device: string) => call<void>("DELETE", at("groups", name, "devices", device)),
 
   bundles: () => whole<Bundle>("/bundles"),
-  deleteBundle: ({ id, project }: Pick<Bundle, "id" | "project">) =>
-    call<void>("DELETE", at("bundles", id) + inProject(project)),
+  /** `force` deletes even a bundle that a deployment still needs. */
+  deleteBundle: ({ id, project }: Pick<Bundle, "id" | "project">, force: boolean) =>
+    call<void>("DELETE", at("bundles", id) + query({ project, force: force ? "true" : "" })),
 
   deployments: (after?: string | null) => page<Deployment>("/deployments", after),
   deployment: (id: number) => call<Deployment>("GET", at("deployments", id)),
@@ -227,7 +231,7 @@ export function uploadBundle(file: File, project: string, onProgress: (sent: num
     };
     request.onerror = () => reject(new ApiError(NO_ANSWER));
     request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
-    request.open("POST", `${BASE}/bundles${inProject(project)}`);
+    request.open("POST", `${BASE}/bundles${query({ project })}`);
     request.setRequestHeader("Accept", "application/json");
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.send(file);

@@ -181,7 +181,7 @@ function BundleCard({ bundle, onDeploy }: { bundle: Bundle; onDeploy: () => void
       ),
       confirm: "Delete bundle",
       act: async () => {
-        await api.deleteBundle(bundle);
+        await api.deleteBundle(bundle, open.length > 0);
         forgetBundle(bundle);
         say("good", `Bundle ${named(bundle.version)} is deleted.`);
       },
