@@ -88,7 +88,7 @@ export async function logIn(page: Page, password: string, user = "admin"): Promi
   await page.getByLabel("User").fill(user);
   await page.getByLabel("Password").fill(password);
   await page.getByRole("button", { name: "Log in" }).click();
-  await page.getByRole("navigation", { name: "Sections" }).waitFor();
+  await page.getByRole("link", { name: `Account of ${user}` }).waitFor();
 }
 
 /** Fails when axe finds a breach of WCAG 2 A or AA, or when the page is wider than its window. */

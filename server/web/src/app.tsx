@@ -146,9 +146,11 @@ function Sections() {
   const running = useComputed(
     () => [...fleet.value.deployments.values()].filter((deployment) => !deployment.finished).length,
   );
+  const open = SECTIONS.filter(({ pages: [first] }) => isOpen(first));
+  if (open.length === 0) return null;
   return (
     <nav aria-label="Sections">
-      {SECTIONS.filter(({ pages: [first] }) => isOpen(first)).map(({ link, label, icon, pages }) => (
+      {open.map(({ link, label, icon, pages }) => (
         <a key={link} href={link} {...(pages.includes(route.value.page) ? { "aria-current": "page" as const } : {})}>
           <Icon name={icon} />
           <span>{label}</span>
