@@ -99,8 +99,8 @@ async function makePerson(name: string): Promise<void> {
 async function grant(user: string, role: string, place: string): Promise<void> {
   await page.goto(`/#/people/${user}`);
   await heading(user).waitFor();
-  await page.getByLabel(/^Role/).selectOption(role);
-  await page.getByLabel(/^On/).selectOption(place);
+  await page.getByRole("combobox", { name: "Role" }).selectOption(role);
+  await page.getByRole("combobox", { name: /^On/ }).selectOption(place);
   await page.getByRole("button", { name: "Grant" }).click();
   await page
     .getByRole("list", { name: "Roles" })
@@ -369,10 +369,35 @@ test("a person who is disabled is out at once; after that a new password lets in
 test("another user who logs in on the same page sees nothing of the one before", async () => {
   await section("Devices", mara.page);
   await row("Press line 3", mara.page).waitFor();
+  // The answer to mara's question comes only after she is gone.
+  let release = () => {};
+  const gone = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  let answered = () => {};
+  const late = new Promise<void>((resolve) => {
+    answered = resolve;
+  });
+  await mara.page.route(
+    "**/api/v1/devices?*",
+    async (route) => {
+      const response = await route.fetch();
+      await gone;
+      await route.fulfill({ response });
+      answered();
+    },
+    { times: 1 },
+  );
+  await mara.page.reload();
+  await mara.page.getByText("Loading your fleet").waitFor();
   await mara.page.getByRole("button", { name: "Log out" }).click();
   await logIn(mara.page, passwords.get("jonas") ?? "", "jonas");
   await row("Kiln gateway", mara.page).waitFor();
+  release();
+  await late;
+  await mara.page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve))));
   assert.equal(await row("Press line 3", mara.page).count(), 0);
+  await row("Kiln gateway", mara.page).waitFor();
 });
 
 test("a user is deleted", async () => {

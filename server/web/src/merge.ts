@@ -14,14 +14,14 @@ export interface Merged {
   fleet: Fleet;
   /** A deployment whose devices are to be counted again: one of them entered another state. */
   movedDeployment?: number;
-  /** Whether the bundles are to be fetched again: one of several projects with the same bundle lost it. */
-  lostBundle?: boolean;
 }
 
 export const EMPTY: Fleet = { devices: new Map(), bundles: new Map(), deployments: new Map() };
 
 /** The same bundle may be in several projects. */
-export function bundleKey({ id, project }: Pick<Bundle, "id" | "project">): string {
+export type BundleName = Pick<Bundle, "id" | "project">;
+
+export function bundleKey({ id, project }: BundleName): string {
   return `${id} ${project ?? ""}`;
 }
 
@@ -35,7 +35,7 @@ export function merge(fleet: Fleet, event: Event): Merged {
     case "bundle":
       return { fleet: { ...fleet, bundles: put(fleet.bundles, bundleKey(event.bundle), event.bundle) } };
     case "bundle_removed":
-      return mergeBundleRemoved(fleet, event.id);
+      return { fleet: withoutBundle(fleet, event) };
     case "deployment":
       return { fleet: mergeDeployment(fleet, event.deployment) };
     case "update":
@@ -59,15 +59,8 @@ export function mergeDeployment(fleet: Fleet, deployment: Deployment): Fleet {
   return { ...fleet, deployments: put(fleet.deployments, deployment.id, deployment) };
 }
 
-/** The event does not tell the project. */
-function mergeBundleRemoved(fleet: Fleet, id: string): Merged {
-  const [known, another] = [...fleet.bundles.values()].filter((bundle) => bundle.id === id);
-  if (another) return { fleet, lostBundle: true };
-  return { fleet: known ? withoutBundle(fleet, known) : fleet };
-}
-
 /** The state without a bundle of one project. */
-export function withoutBundle(fleet: Fleet, bundle: Bundle): Fleet {
+export function withoutBundle(fleet: Fleet, bundle: BundleName): Fleet {
   return { ...fleet, bundles: without(fleet.bundles, bundleKey(bundle)) };
 }
 

@@ -235,7 +235,6 @@ function apply(event: Event): void {
   const merged = merge(fleet.value, event);
   fleet.value = merged.fleet;
   if (merged.movedDeployment !== undefined) recount(merged.movedDeployment);
-  if (merged.lostBundle) void refetch();
 }
 
 /** How long news of a deployment are gathered before its devices are counted again. */

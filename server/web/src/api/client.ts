@@ -117,10 +117,8 @@ function failure(status: number, text: string): ApiError {
 
 const at = (...parts: (string | number)[]) => `/${parts.map((part) => encodeURIComponent(part)).join("/")}`;
 
-/** A query of those parameters that are not empty. */
-function query(parameters: Record<string, string | null | undefined>): string {
-  const set = new URLSearchParams();
-  for (const [name, value] of Object.entries(parameters)) if (value) set.set(name, value);
+function query(parameters: Record<string, string>): string {
+  const set = new URLSearchParams(parameters);
   return set.size > 0 ? `?${set}` : "";
 }
 
@@ -129,7 +127,7 @@ const PAGE = 200;
 
 /** A page of a list: the first, or the one behind another. */
 function page<T>(path: string, after?: string | null, parameters: Record<string, string> = {}): Promise<Page<T>> {
-  return call<Page<T>>("GET", path + query({ ...parameters, after }));
+  return call<Page<T>>("GET", path + query(after ? { ...parameters, after } : parameters));
 }
 
 /** A whole list. */
@@ -198,7 +196,7 @@ export const api = {
   bundles: () => whole<Bundle>("/bundles"),
   /** `force` deletes even a bundle that a deployment still needs. */
   deleteBundle: ({ id, project }: Pick<Bundle, "id" | "project">, force: boolean) =>
-    call<void>("DELETE", at("bundles", id) + query({ project, force: force ? "true" : "" })),
+    call<void>("DELETE", at("bundles", id) + query({ project: project ?? "", force: String(force) })),
 
   deployments: (after?: string | null) => page<Deployment>("/deployments", after),
   deployment: (id: number) => call<Deployment>("GET", at("deployments", id)),
@@ -231,7 +229,7 @@ export function uploadBundle(file: File, project: string, onProgress: (sent: num
     };
     request.onerror = () => reject(new ApiError(NO_ANSWER));
     request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
-    request.open("POST", `${BASE}/bundles${query({ project })}`);
+    request.open("POST", `${BASE}/bundles${query(project ? { project } : {})}`);
     request.setRequestHeader("Accept", "application/json");
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.send(file);
