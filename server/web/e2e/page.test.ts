@@ -355,11 +355,15 @@ test("every page is accessible and fits, on desktop and phone, light and dark", 
     ["audit", "#/audit", "Audit"],
     ["people", "#/people", "People"],
     ["person", "#/people/admin", "admin"],
+    ["no-device", "#/devices/nobody", "There is no such device"],
+    ["no-deployment", "#/deployments/999", "There is no such deployment"],
+    ["no-page", "#/nowhere", "There is no such page"],
     ["account", "#/account", "Account"],
   ];
   for (const size of ["desktop", "phone"] as const) {
     for (const colorScheme of ["light", "dark"] as const) {
       const look = await open(browser, server.url, { size, colorScheme });
+      look.expect(/404.*\/deployments\/999$/);
       await inspect(look.page, `login-${size}-${colorScheme}`);
       await logIn(look.page, server.password);
       for (const [name, hash, title] of places) {

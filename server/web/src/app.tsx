@@ -240,7 +240,7 @@ function Content() {
       return <DeploymentPage key={at.id} id={at.id} />;
     default:
       return (
-        <Empty icon="search" title="There is no such page">
+        <Empty page icon="search" title="There is no such page">
           <p>
             <a href={links.devices}>Go to the devices</a>
           </p>
@@ -251,7 +251,11 @@ function Content() {
 
 function NotAllowed() {
   return (
-    <Empty icon="shield" title={ownGrants().length === 0 ? "You have no role yet" : "Your roles do not include this"}>
+    <Empty
+      page
+      icon="shield"
+      title={ownGrants().length === 0 ? "You have no role yet" : "Your roles do not include this"}
+    >
       <p class="muted">Ask an administrator for the role that you need. This page then shows more by itself.</p>
       <p>
         <a href={links.account}>Your roles</a>

@@ -31,7 +31,7 @@ export function DeploymentPage({ id }: { id: number }) {
   }
   if (!deployment) {
     return (
-      <Empty icon="deployments" title="There is no such deployment">
+      <Empty page icon="deployments" title="There is no such deployment">
         <p>
           <a href={links.deployments}>Back to the deployments</a>
         </p>

@@ -29,7 +29,7 @@ export function DevicePage({ id }: { id: string }) {
   const device = fleet.value.devices.get(id);
   if (!device) {
     return (
-      <Empty icon="devices" title="There is no such device">
+      <Empty page icon="devices" title="There is no such device">
         <p class="muted">It may have been deleted.</p>
         <p>
           <a href={links.devices}>Back to the devices</a>

@@ -36,7 +36,7 @@ export function Person({ name }: { name: string }) {
     return <ErrorNote text={errorText(error.value)} />;
   }
   return (
-    <Empty icon="people" title="There is no such user">
+    <Empty page icon="people" title="There is no such user">
       <p>
         <a href={links.people}>Back to the people</a>
       </p>

@@ -65,16 +65,19 @@ export function Unfold({ summary, children, ...rest }: UnfoldProps) {
 interface EmptyProps {
   icon: IconName;
   title: string;
+  /** Whether it stands for the whole page: then its title is the page's and the document's. */
+  page?: boolean;
   children?: ComponentChildren;
 }
 
-export function Empty({ icon, title, children }: EmptyProps) {
+export function Empty({ icon, title, page = false, children }: EmptyProps) {
+  useTitle(page ? title : undefined);
   return (
     <div class="empty">
       <div class="empty-icon">
         <Icon name={icon} />
       </div>
-      <h2>{title}</h2>
+      {page ? <h1 tabIndex={-1}>{title}</h1> : <h2>{title}</h2>}
       {children}
     </div>
   );
@@ -90,9 +93,7 @@ interface HeadProps {
 }
 
 export function Head({ title, above, below, children }: HeadProps) {
-  useEffect(() => {
-    document.title = `${named(title)} · Homeport`;
-  }, [title]);
+  useTitle(title);
   return (
     <header class="head">
       <div>
@@ -103,6 +104,12 @@ export function Head({ title, above, below, children }: HeadProps) {
       {children && <div class="actions">{children}</div>}
     </header>
   );
+}
+
+function useTitle(title: string | undefined): void {
+  useEffect(() => {
+    if (title) document.title = `${named(title)} · Homeport`;
+  }, [title]);
 }
 
 /** Terms and what they are, for facts of a thing. */
