@@ -2,6 +2,7 @@
 
 import { signal, useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
+import { useEffect } from "preact/hooks";
 import { Icon, type IconName } from "./icon";
 
 export function errorText(error: unknown): string {
@@ -131,6 +132,13 @@ function dismiss(id: number): void {
 }
 
 export function Toasts() {
+  // Messages go with the session to which they belong.
+  useEffect(
+    () => () => {
+      toasts.value = [];
+    },
+    [],
+  );
   return (
     <section class="toasts" aria-live="polite" aria-label="Messages">
       {toasts.value.map((toast) => (

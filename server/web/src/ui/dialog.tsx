@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useId, useLayoutEffect, useRef } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef } from "preact/hooks";
 import { Button, ErrorNote, IconButton, useTask } from "./action";
 
 interface DialogProps {
@@ -54,6 +54,13 @@ export function ask(about: Question): void {
 }
 
 export function Confirmation() {
+  // A question goes with the session in which it was asked.
+  useEffect(
+    () => () => {
+      question.value = undefined;
+    },
+    [],
+  );
   const asked = question.value;
   return asked ? <Asked key={asked.title} {...asked} /> : null;
 }
