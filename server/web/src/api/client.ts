@@ -214,7 +214,8 @@ export interface Upload {
   abort: () => void;
 }
 
-/** Sends a bundle for a project, or for all if `project` is empty. `onProgress` gets bytes sent, and once more with the whole size when the server starts to check it. */
+/** Sends a bundle for a project, or for all if `project` is empty. `onProgress` gets bytes sent, and once more with the whole size when the
+ * server starts to check it. */
 export function uploadBundle(file: File, project: string, onProgress: (sent: number) => void): Upload {
   const request = new XMLHttpRequest();
   const result = new Promise<Bundle>((resolve, reject) => {

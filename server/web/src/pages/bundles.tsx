@@ -58,6 +58,8 @@ function Uploader() {
   const over = useSignal(false);
   const input = useRef<HTMLInputElement>(null);
   const form = useRef<HTMLFormElement>(null);
+  // Kept for the next file: it must not go to every project because the form was made anew.
+  const project = useRef("");
 
   // Leaving would break the upload off without a word.
   const active = running.value !== undefined;
@@ -76,7 +78,8 @@ function Uploader() {
       error.value = `${named(file.name)} is empty. Choose the .raucb file that your build made.`;
       return;
     }
-    const upload = uploadBundle(file, chosenProject(new FormData(form.current)), (sent) => {
+    project.current = chosenProject(new FormData(form.current));
+    const upload = uploadBundle(file, project.current, (sent) => {
       if (running.value) running.value = { ...running.value, sent };
     });
     running.value = { file, sent: 0, startedMs: Date.now(), upload };
@@ -111,7 +114,7 @@ function Uploader() {
         <UploadProgress running={running.value} />
       ) : (
         <form ref={form}>
-          <ProjectField none="every project" />
+          <ProjectField none="every project" value={project.current} />
           <Icon name="upload" />
           <p>
             <strong>Drop a .raucb file here</strong>

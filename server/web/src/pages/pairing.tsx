@@ -47,14 +47,14 @@ function Ask({ again, onCreated }: AskProps) {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
     const name = String(form.get("name") ?? "").trim();
-    const project = chosenProject(form);
     void run(async () => {
       onCreated(
         await api.createPairingToken({
           ttl_seconds: Number(form.get("lifetime")),
           ...(name ? { device_name: name } : {}),
           ...(again ? { device: again.id } : {}),
-          ...(project ? { project } : {}),
+          // Where none is chosen, the server would choose.
+          ...(form.has("project") ? { project: chosenProject(form) } : {}),
         }),
       );
     });
