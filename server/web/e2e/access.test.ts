@@ -278,6 +278,8 @@ test("the same bundle in two projects is two bundles, and one is deleted without
     await page.getByLabel("Project").selectOption(project);
     await page.getByLabel("Bundle file").setInputFiles(file);
     await cards.filter({ hasText: `Project ${project}` }).waitFor();
+    // Another file for the same project does not need another choice, and does not go to all.
+    assert.equal(await page.getByLabel("Project").inputValue(), project);
   }
   await section("Bundles", mara.page);
   await mara.page.getByRole("heading", { name: "1.1.0", exact: true }).waitFor();
@@ -348,6 +350,12 @@ test("a person who is disabled is out at once; after that a new password lets in
   await page.goto("/#/people/mara");
   await heading("mara").waitFor();
   mara.expect(/401/);
+  await mara.page.getByRole("button", { name: "New token" }).click();
+  await dialog(mara.page).getByLabel("Name").fill("phone");
+  await dialog(mara.page).getByRole("button", { name: "Make the token" }).click();
+  await dialog(mara.page).locator(".form-foot").getByRole("button", { name: "Close" }).click();
+  await mara.page.getByRole("button", { name: "Revoke token phone" }).click();
+  await dialog(mara.page).waitFor();
   await page.getByRole("button", { name: "Disable" }).click();
   await dialog().getByRole("button", { name: "Disable user" }).click();
   await mara.page.getByRole("heading", { name: "Homeport", level: 1 }).waitFor();
@@ -364,6 +372,9 @@ test("a person who is disabled is out at once; after that a new password lets in
   const secret = (await page.getByTestId("secret").textContent()) ?? "";
   await dialog().locator(".form-foot").getByRole("button", { name: "Close" }).click();
   await logIn(mara.page, secret, "mara");
+  // What was asked before does not come up again.
+  await mara.page.getByRole("button", { name: "Revoke token phone" }).waitFor();
+  assert.equal(await dialog(mara.page).count(), 0);
 });
 
 test("another user who logs in on the same page sees nothing of the one before", async () => {
@@ -400,7 +411,10 @@ test("another user who logs in on the same page sees nothing of the one before",
   await row("Kiln gateway", mara.page).waitFor();
 });
 
-test("a user is deleted", async () => {
+test("a user is deleted, but nobody shuts oneself out", async () => {
+  await page.goto("/#/people/admin");
+  await page.getByText("administrators of everything").waitFor();
+  assert.equal(await page.getByRole("button", { name: /^(New password|Disable|Delete)$/ }).count(), 0);
   await page.goto("/#/people/build-server");
   await heading("build-server").waitFor();
   await page.getByRole("button", { name: "Delete" }).click();

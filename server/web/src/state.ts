@@ -97,12 +97,17 @@ function takeRights(user: User): void {
   const before = login.value;
   if (before.state === "in" && JSON.stringify(before.user) === JSON.stringify(user)) return;
   forget();
+  if (before.state === "in") announcement.value = "Your roles have changed.";
   login.value = { state: "in", user };
 }
 
 /** Whether the user may do this anywhere. What is allowed somewhere may still be refused elsewhere: then the server's answer says why. */
 export function may(permission: Permission): boolean {
   return login.value.state === "in" && login.value.user.permissions.includes(permission);
+}
+
+export function ownName(): string {
+  return login.value.state === "in" ? login.value.user.name : "";
 }
 
 /** The user's own roles. */

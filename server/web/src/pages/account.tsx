@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { api } from "../api/client";
-import { login, ownGrants } from "../state";
+import { ownGrants, ownName } from "../state";
 import { Button, ErrorNote, say, useTask } from "../ui/action";
 import { Head } from "../ui/bits";
 import { Roles } from "./people";
@@ -12,7 +12,7 @@ const PASSWORD_MIN = 12;
 const PASSWORD_MAX = 256;
 
 export function Account() {
-  const user = login.value.state === "in" ? login.value.user.name : "";
+  const user = ownName();
   return (
     <>
       <Head title="Account" below={<p class="muted">Logged in as {user}</p>} />

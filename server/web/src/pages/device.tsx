@@ -30,7 +30,7 @@ export function DevicePage({ id }: { id: string }) {
   if (!device) {
     return (
       <Empty page icon="devices" title="There is no such device">
-        <p class="muted">It may have been deleted.</p>
+        <p class="muted">It may have been deleted, or your roles do not include it any more.</p>
         <p>
           <a href={links.devices}>Back to the devices</a>
         </p>

@@ -8,7 +8,7 @@ import { ApiError, api } from "../api/client";
 import type { Grant, Role, UserInfo } from "../api/types";
 import { date } from "../format";
 import { go, links } from "../route";
-import { groups, may, ownGrants, projects, resyncs } from "../state";
+import { groups, may, ownGrants, ownName, projects, resyncs } from "../state";
 import { named } from "../text";
 import { Button, ErrorNote, errorText, IconButton, say, useTask } from "../ui/action";
 import { Ago, Badge, Empty, Facts, Head, Loading } from "../ui/bits";
@@ -83,7 +83,8 @@ function Shown({ user, onChange }: ShownProps) {
             <h2>Account</h2>
             <Facts facts={facts} />
           </section>
-          {may("user.change") && <AccountActions user={user} onChange={onChange} />}
+          {/* Somebody who shuts oneself out, or whose session ends before the new password was read, cannot undo it. */}
+          {may("user.change") && user.name !== ownName() && <AccountActions user={user} onChange={onChange} />}
         </div>
       </div>
     </>
