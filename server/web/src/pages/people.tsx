@@ -23,7 +23,10 @@ export function People() {
   const error = pages.error.value;
   return (
     <>
-      <Head title="People" below={<p class="muted">Who may log in, which programs have tokens, and their roles.</p>}>
+      <Head
+        title="People"
+        below={<p class="muted">Persons who log in, services with access tokens, and their roles.</p>}
+      >
         {may("project.read") && (
           <a class="button" href={links.projects}>
             <Icon name="projects" />

@@ -114,7 +114,7 @@ function NewTokenDialog({ user, onMade, onClose }: NewTokenProps) {
     return (
       <SecretDialog
         title="New access token"
-        body="Programs send it with each call as “Authorization: Bearer” and the token."
+        body="The command line takes it from HOMEPORT_TOKEN; other programs send it as “Authorization: Bearer” with each call."
         text={secret.value}
         what="the token"
         onClose={onClose}
