@@ -247,6 +247,38 @@ test("a role that is taken away hides what it showed in a page that is open", as
   await row("Press line 3", mara.page).waitFor();
 });
 
+test("rights that change while the page connects again are not missed", async () => {
+  await mara.page.goto("/#/account");
+  const borealis = mara.page.getByText("viewer on project borealis");
+  let release = () => {};
+  const changed = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  let asked = () => {};
+  const old = new Promise<void>((resolve) => {
+    asked = resolve;
+  });
+  await mara.page.route(
+    "**/api/v1/session",
+    async (route) => {
+      const response = await route.fetch();
+      asked();
+      await changed;
+      await route.fulfill({ response });
+    },
+    { times: 1 },
+  );
+  await grant("mara", "viewer", "project:borealis");
+  await old;
+  await takeAway("mara", "viewer on project borealis");
+  await mara.page.getByText("Connecting").waitFor();
+  release();
+  await mara.page.getByText("Live", { exact: true }).waitFor();
+  await borealis.waitFor({ state: "detached" });
+  await mara.page.getByText("operator on project acme").waitFor();
+  await section("Devices", mara.page);
+});
+
 test("a device that is moved leaves the one page and comes to the other", async () => {
   await section("Devices");
   await row("Kiln gateway").click();

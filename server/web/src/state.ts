@@ -174,7 +174,7 @@ function openEvents(): void {
   opened.onopen = () => {
     attempts = 0;
     connection.value = "live";
-    void refetch();
+    void catchUp(opened);
     void lookAtServer();
   };
   opened.onmessage = (message: MessageEvent<string>) => receive(parse<Event>(message.data));
@@ -187,6 +187,18 @@ function openEvents(): void {
     attempts += 1;
     retry = setTimeout(reconnect, longest * (0.5 + Math.random() / 2));
   };
+}
+
+/** Fetches what a new stream of events will not tell. */
+async function catchUp(opened: EventSource): Promise<void> {
+  try {
+    // Asked after the stream began: a change of the rights from then on ends it.
+    const user = await api.session();
+    if (source === opened) takeRights(user);
+  } catch {
+    // The session or the connection has ended, of which others tell.
+  }
+  if (source === opened) await refetch();
 }
 
 /** Tries now rather than when the timer says. */
