@@ -884,7 +884,7 @@ export interface components {
          * @description One thing that can be done. The name is part of the API.
          * @enum {string}
          */
-        Permission: "DeviceRead" | "TelemetryRead" | "GroupRead" | "BundleRead" | "DeploymentRead" | "ProjectRead" | "DeviceChange" | "DeploymentCreate" | "DeploymentCancel" | "DeviceRevoke" | "DeviceDelete" | "DeviceMove" | "PairingRead" | "PairingChange" | "GroupChange" | "BundleChange" | "AuditRead" | "UserRead" | "UserChange" | "ProjectChange";
+        Permission: "device.read" | "telemetry.read" | "group.read" | "bundle.read" | "deployment.read" | "project.read" | "device.change" | "deployment.create" | "deployment.cancel" | "device.revoke" | "device.delete" | "device.move" | "pairing.read" | "pairing.change" | "group.change" | "bundle.change" | "audit.read" | "user.read" | "user.change" | "project.change";
         /** @description One sample. */
         Point: {
             /**
