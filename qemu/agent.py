@@ -17,7 +17,7 @@ from board import Board
 from steps import BuildError, step
 
 # What the agent is made from. The workspace's other members are only named in its manifest.
-SOURCES = ["agent", "ota", "protocol"]
+SOURCES = ["agent", "ota", "protocol", "system"]
 MANIFESTS = ["Cargo.toml", "Cargo.lock"]
 
 # Settings of cargo's that are part of what is asked for.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use homeport_system::bus::{Remote, first};
 use tokio::sync::{mpsc, oneshot};
 use zbus::{fdo, interface, object_server::InterfaceRef, zvariant::Structure};
 
@@ -15,6 +16,12 @@ pub(crate) struct Agent {
     shared: Arc<Shared>,
     pairing: mpsc::Sender<PairRequest>,
 }
+
+const AGENT: Remote = Remote {
+    service: NAME,
+    path: PATH,
+    interface: NAME,
+};
 
 /// The running agent, as a client sees it. Its methods are those of the contract.
 pub(crate) struct RemoteAgent(zbus::Connection);
@@ -64,8 +71,7 @@ pub(crate) async fn remote() -> zbus::Result<RemoteAgent> {
 
 impl RemoteAgent {
     pub(crate) async fn status(&self) -> zbus::Result<String> {
-        let called = self.0.call_method(Some(NAME), PATH, Some(NAME), "Status", &());
-        called.await?.body().deserialize()
+        first(AGENT.call(&self.0, "Status", None).await?)
     }
 
     pub(crate) async fn pair(&self, token: &str) -> zbus::Result<String> {
@@ -78,10 +84,7 @@ impl RemoteAgent {
 
     async fn call_with(&self, method: &str, token: &str) -> zbus::Result<String> {
         let arguments = Structure::from((token,));
-        let called = self
-            .0
-            .call_method(Some(NAME), PATH, Some(NAME), method, &arguments);
-        called.await?.body().deserialize()
+        first(AGENT.call(&self.0, method, Some(arguments)).await?)
     }
 }
 

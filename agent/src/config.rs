@@ -9,11 +9,12 @@ use std::{
 };
 
 use homeport_protocol::limits::MAX_KEEP_ALIVE;
+use homeport_system::file;
 use toml::{Table, Value};
 use tracing::{level_filters::LevelFilter, warn};
 
 use self::value::Typed;
-use crate::{file, https};
+use crate::https;
 
 /// Places where fragments are looked for, in the order in which they are read.
 const FOLDERS: [&str; 2] = ["/usr/lib/homeport", "/etc/homeport"];

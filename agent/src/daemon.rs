@@ -6,6 +6,11 @@ use homeport_ota::{Engine, EngineConfig, EngineHandle, Upstream, backend::rauc::
 use homeport_protocol::{
     Command, DeploymentState, FailureCode, Inventory, Reason, Report, limits, report::DeploymentReport,
 };
+use homeport_system::{
+    clock::now_ms,
+    file,
+    service::{self, Heartbeat},
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
@@ -15,14 +20,13 @@ use tracing::{error, info, warn};
 use zbus::object_server::InterfaceRef;
 
 use crate::{
-    bus, clock,
+    bus,
     config::Config,
-    file, inventory,
+    inventory,
     link::{Device, Link, LinkStatus},
     outbox::{EngineSink, Outbox},
     pairing::{Membership, PairError, PairRequest, Pairing},
     queue::Limits,
-    service::{self, Heartbeat},
     status::{PairingStatus, Status},
     telemetry::Telemetry,
 };
@@ -78,7 +82,7 @@ pub(crate) async fn run(config: Config) -> Result<(), DaemonError> {
         Some(bus) => start_engine(&config, bus.clone(), upstream_receiver, outbox.clone()).await,
         None => None,
     };
-    let heartbeat = Arc::new(Heartbeat::new());
+    let heartbeat = Arc::new(Heartbeat::start());
     let (stop, stopped) = watch::channel(false);
     let commands = Commands {
         outbox: outbox.clone(),
@@ -288,7 +292,7 @@ impl Commands {
             running_version: self.inventory().os_version,
             running_slot: String::new(),
             bytes_fetched: 0,
-            at_ms: clock::now_ms(),
+            at_ms: now_ms(),
         };
         self.outbox.report(Report::Deployment(report)).await;
     }

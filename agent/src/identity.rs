@@ -14,6 +14,7 @@ use std::{
 
 use der::pem::{LineEnding, encode_string};
 use homeport_protocol::DeviceId;
+use homeport_system::file;
 use rustls::{
     ClientConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     est::{self, Key},
-    file, tls,
+    tls,
 };
 
 const LINK: &str = "identity";

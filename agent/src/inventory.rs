@@ -4,8 +4,7 @@ use std::path::Path;
 
 use homeport_ota::EngineStatus;
 use homeport_protocol::{Inventory, Slot, limits};
-
-use crate::file;
+use homeport_system::file;
 
 /// Places of the hardware's serial number, the best first.
 const SERIALS: [&str; 3] = [

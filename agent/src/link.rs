@@ -9,6 +9,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use homeport_ota::run_files::mark_server_reached;
 use homeport_protocol::{Command, Inventory};
+use homeport_system::{Backoff, clock::now_ms, service::Heartbeat};
 use rustls::AlertDescription;
 use serde::Serialize;
 use tokio::{
@@ -19,13 +20,11 @@ use tracing::{debug, info, warn};
 
 use self::connection::Connection;
 use crate::{
-    backoff::Backoff,
     clock,
     config::{self, Config},
     identity::Identity,
     outbox::Outbox,
     pairing::Membership,
-    service::Heartbeat,
 };
 
 /// A connection that lived this long was a good one: the next wait is short again.
@@ -135,7 +134,7 @@ impl<D: Device> Link<D> {
         stop: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<LinkStatus>) {
         let (status, receiver) = watch::channel(LinkStatus {
-            since_ms: clock::now_ms(),
+            since_ms: now_ms(),
             ..LinkStatus::default()
         });
         let link = Self {
@@ -265,7 +264,7 @@ impl<D: Device> Link<D> {
         self.status.send_if_modified(|status| {
             let changed = status.connected != connected || status.error != error;
             if status.connected != connected {
-                status.since_ms = clock::now_ms();
+                status.since_ms = now_ms();
             }
             status.connected = connected;
             status.error = error;

@@ -2,7 +2,6 @@
 
 #![deny(unsafe_code)]
 
-mod backoff;
 mod bus;
 mod c_math;
 mod cli;
@@ -10,7 +9,6 @@ mod clock;
 mod config;
 mod daemon;
 mod est;
-mod file;
 mod https;
 mod identity;
 mod inventory;
@@ -19,13 +17,12 @@ mod log;
 mod outbox;
 mod pairing;
 mod queue;
-mod service;
 mod status;
 mod telemetry;
 #[cfg(test)]
 mod testing;
-mod ticks;
 mod tls;
+mod token_text;
 
 use std::{pin::Pin, process::ExitCode, time::Duration};
 

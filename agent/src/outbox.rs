@@ -12,12 +12,10 @@ use std::{
 
 use homeport_ota::ReportSink;
 use homeport_protocol::{Inventory, Report, deployment::Progress, senml::Pack};
-use tokio::{sync::Notify, task::spawn_blocking};
+use homeport_system::{Ticks, file::blocking};
+use tokio::sync::Notify;
 
-use crate::{
-    queue::{Lane, Limits, Queue, QueueStatus, Unsynced},
-    ticks::Ticks,
-};
+use crate::queue::{Lane, Limits, Queue, QueueStatus, Unsynced};
 
 /// See the module.
 #[derive(Debug)]
@@ -142,8 +140,7 @@ impl Outbox {
             return;
         }
         // Storage may take long; meanwhile the link goes on.
-        let result = spawn_blocking(move || unsynced.sync()).await;
-        if let Err(error) = result.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        if let Err(error) = blocking(move || unsynced.sync()).await {
             self.queue().note_fault(&error);
         }
     }

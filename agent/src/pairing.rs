@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use homeport_protocol::{DeviceId, PairingToken, pairing::InvalidToken};
+use homeport_system::{Backoff, file};
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use ring::digest;
@@ -20,14 +21,12 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    backoff::Backoff,
     clock,
     config::Config,
     est::{self, EstError, Hints, Key},
-    file,
     https::{self, HttpsError},
     identity::{Identity, IdentityError, IdentityStore},
-    inventory, tls,
+    inventory, tls, token_text,
 };
 
 /// Name of the systemd credential that may hold a token.
@@ -345,7 +344,7 @@ impl FoundToken {
             env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(CREDENTIAL));
         for path in credential.into_iter().chain([token_file.to_owned()]) {
             let content = match file::absent_is_none(file::read_limited(&path, MAX_TOKEN_FILE)) {
-                Ok(content) => file::decode(&content.unwrap_or_default()),
+                Ok(content) => token_text::decode(&content.unwrap_or_default()),
                 Err(source) => return Err(PairError::TokenFile { path, source }),
             };
             let text = content.trim();

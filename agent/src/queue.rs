@@ -19,11 +19,12 @@ use std::{
 };
 
 use homeport_protocol::{Sequenced, limits::MAX_PAYLOAD};
+use homeport_system::{clock::now_ms, file};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use self::row::{Entry, Place, Row};
-use crate::{clock, file};
+use crate::clock;
 
 /// Sequence numbers that are reserved at a time. A crash skips at most this many.
 const RESERVED_BLOCK: u64 = 64;
@@ -355,7 +356,7 @@ impl Queue {
             return;
         }
         let age = i64::try_from(self.limits.age.as_millis()).unwrap_or(i64::MAX);
-        let oldest = clock::now_ms().saturating_sub(age);
+        let oldest = now_ms().saturating_sub(age);
         let row = &mut self.telemetry;
         // A time from before the clock was set says nothing about the age.
         let is_old = |entry: &Entry| entry.at_ms < oldest && entry.at_ms > clock::build_time_ms();

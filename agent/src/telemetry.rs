@@ -11,13 +11,11 @@ use homeport_protocol::{
     limits::MAX_SERIES,
     senml::{self, Pack},
 };
+use homeport_system::{Ticks, clock::now_ms, file};
 
 use crate::{
-    clock,
     config::{self, Source},
-    file,
     outbox::Outbox,
-    ticks::Ticks,
 };
 
 /// Longest file of the kernel that is read, in bytes: /proc/stat of a machine with hundreds of cores, /proc/net/dev of one
@@ -134,11 +132,7 @@ impl Batch {
             clippy::cast_precision_loss,
             reason = "SenML values are floats; counts and milliseconds fit exactly"
         )]
-        let (left_out, dropped, now) = (
-            self.left_out as f64,
-            dropped as f64,
-            clock::now_ms() as f64 / 1000.0,
-        );
+        let (left_out, dropped, now) = (self.left_out as f64, dropped as f64, now_ms() as f64 / 1000.0);
         if tells_left_out {
             self.records.push(Record::number("agent.left-out", "", left_out));
         }

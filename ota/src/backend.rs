@@ -3,9 +3,8 @@
 use std::{future::Future, time::Duration};
 
 use homeport_protocol::{FailureCode, Reason, Slot};
+use homeport_system::Backoff;
 use tokio::time::{Instant, sleep};
-
-use crate::backoff::Backoff;
 
 pub mod rauc;
 
@@ -157,11 +156,11 @@ pub(crate) async fn patiently<T, F: Future<Output = Result<T, BackendError>>>(
     ask: impl Fn() -> F,
 ) -> Result<T, BackendError> {
     let start = Instant::now();
-    let mut backoff = Backoff::new(max_pause);
+    let mut backoff = Backoff::up_to(max_pause);
     loop {
         match ask().await {
             Err(BackendError::Busy(_) | BackendError::Unreachable { .. }) if start.elapsed() < PATIENCE => {
-                sleep(backoff.next_pause()).await;
+                sleep(backoff.next_wait()).await;
             }
             answer => return answer,
         }

@@ -6,13 +6,13 @@ mod health;
 use std::{io, time::Duration};
 
 use homeport_protocol::{FailureCode, Reason};
+use homeport_system::file::blocking;
 use tokio::time::{Instant, sleep};
 
 use self::health::Health;
 use crate::{
     Backend, BackendError, BootCheckConfig,
     backend::{Mark, SlotStatus, patiently},
-    relay::blocking,
     run_files,
     state::{Persisted, Subject, Verdict, boot_id, booted},
     systemd,

@@ -1,12 +1,8 @@
-//! Files that are whole after a power cut.
+//! State on disk as JSON. A reserve beside it lets it be written even when the file system is full.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
+use homeport_system::file;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Largest file that [`load`] reads, in bytes.
@@ -20,10 +16,10 @@ const BALLAST_BYTES: usize = 256 * 1024;
 /// ballast beside it makes room.
 pub(crate) fn store<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let content = serde_json::to_vec(value)?;
-    match replace(path, &content) {
+    match file::write_atomic(path, &content) {
         Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-            remove(&path.with_file_name(BALLAST))?;
-            replace(path, &content)
+            file::remove(&path.with_file_name(BALLAST))?;
+            file::write_atomic(path, &content)
         }
         result => result,
     }
@@ -35,68 +31,26 @@ pub(crate) fn keep_ballast(dir: &Path) -> io::Result<()> {
     if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == BALLAST_BYTES as u64) {
         return Ok(());
     }
-    let written = write(&path, &vec![0xff; BALLAST_BYTES]);
+    let written = file::write(&path, &vec![0xff; BALLAST_BYTES]);
     if written.is_err() {
-        remove(&path)?;
+        file::remove(&path)?;
     }
     written
-}
-
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("tmp");
-    write(&temporary, content)?;
-    fs::rename(&temporary, path)?;
-    sync_parent(path)
-}
-
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
 }
 
 /// Reads what [`store`] wrote; `None` when it never did. Content that makes no sense is an
 /// [`io::ErrorKind::InvalidData`].
 pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
-    let content = match fs::metadata(path) {
-        Ok(metadata) if metadata.len() > MAX_FILE => {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "file is too large"));
-        }
-        Ok(_) => fs::read(path)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+    let Some(content) = file::absent_is_none(file::read_limited(path, MAX_FILE))? else {
+        return Ok(None);
     };
     serde_json::from_slice(&content).map(Some).map_err(Into::into)
 }
 
-/// Removes a file for good; one that is not there is fine.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Ok(()) => sync_parent(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Makes a directory that only its owner may enter, and its parents.
-pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]

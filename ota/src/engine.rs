@@ -10,6 +10,7 @@ mod trial;
 use std::{io, sync::Arc};
 
 use homeport_protocol::{DeploymentState, FailureCode, Reason, Report, Slot, command::Deploy};
+use homeport_system::file::{self, blocking};
 use serde::Serialize;
 use tokio::{
     sync::{mpsc, watch},
@@ -19,7 +20,7 @@ use tokio::{
 use self::core::Core;
 use crate::{
     Backend, EngineConfig, ReportSink, Upstream, durable,
-    relay::{Relay, blocking},
+    relay::Relay,
     state::{Current, Outgoing, Persisted, boot_id},
 };
 
@@ -86,7 +87,7 @@ impl Engine {
     ) -> io::Result<EngineHandle> {
         let (dir, boot_id_path) = (config.state_dir.clone(), config.boot_id_path.clone());
         let (persisted, boot_id) = blocking(move || {
-            durable::private_dir(&dir)?;
+            file::create_private_directory(&dir)?;
             Ok((Persisted::load(&dir)?, boot_id(&boot_id_path)?))
         })
         .await?;

@@ -6,9 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
-mod backoff;
 pub mod boot_check;
-mod bus;
 mod config;
 mod durable;
 pub mod engine;

@@ -22,6 +22,7 @@ use std::{
 };
 
 use homeport_protocol::{BundleOffer, FailureCode, Reason};
+use homeport_system::{Backoff, file::blocking};
 use serde::{Deserialize, Serialize};
 use tokio::{
     net::TcpListener,
@@ -30,13 +31,12 @@ use tokio::{
     time::Instant,
 };
 
-pub(crate) use self::writer::blocking;
 use self::{
     cache::{BLOCK, Cache},
     fetcher::{FetchError, Fetcher},
     writer::{BlockWriter, FlushPace, cache_reason, check_space},
 };
-use crate::{Upstream, backoff::Backoff};
+use crate::Upstream;
 
 /// Most bytes in one request to the server. Others may ask between two.
 const MAX_RUN: u64 = 1024 * 1024;
@@ -124,7 +124,7 @@ impl Relay {
                 fetcher: Fetcher::new(upstream, bundle.clone()),
                 begun: (0, Vec::new()),
                 flush: FlushPace::new(),
-                backoff: Backoff::new(config.max_backoff),
+                backoff: Backoff::up_to(config.max_backoff),
                 silent_since: None,
             }),
             config,
@@ -300,7 +300,7 @@ impl Shared {
         );
         self.troubles.fetch_add(1, Ordering::Relaxed);
         *lock(&self.trouble) = Some(detail);
-        let pause = pause.unwrap_or_else(|| fetching.backoff.next_pause());
+        let pause = pause.unwrap_or_else(|| fetching.backoff.next_wait());
         let pause = pause.min(self.config.patience.saturating_sub(silent));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

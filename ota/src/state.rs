@@ -11,6 +11,7 @@ use homeport_protocol::{
     command::Deploy,
     report::{DeploymentReport, LocalInstall},
 };
+use homeport_system::file;
 use serde::{Deserialize, Serialize};
 
 use crate::{backend::SlotStatus, durable, relay::Address};
@@ -263,12 +264,12 @@ impl Verdict {
     }
 
     pub(crate) fn store(&self, dir: &Path) -> io::Result<()> {
-        durable::private_dir(dir)?;
+        file::create_private_directory(dir)?;
         durable::store(&verdict_path(dir), self)
     }
 
     pub(crate) fn remove(dir: &Path) -> io::Result<()> {
-        durable::remove(&verdict_path(dir))
+        file::remove(&verdict_path(dir))
     }
 }
 

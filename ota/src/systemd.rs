@@ -2,15 +2,14 @@
 
 use std::{path::Path, time::Duration};
 
+use homeport_system::{
+    Backoff,
+    bus::{Remote, first},
+};
 use tokio::time::{sleep, timeout};
 use zbus::{
     Connection,
     zvariant::{Array, Structure, Value},
-};
-
-use crate::{
-    backoff::Backoff,
-    bus::{Remote, first},
 };
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,14 +35,14 @@ pub(crate) async fn boot_complete(limit: Duration) {
 }
 
 async fn until_started() {
-    let mut backoff = Backoff::new(MAX_PAUSE);
+    let mut backoff = Backoff::up_to(MAX_PAUSE);
     loop {
         match timeout(CALL_TIMEOUT, state()).await {
             Ok(Ok(state)) if !is_starting(&state) => return,
             Ok(Ok(_)) | Err(_) => {}
             Ok(Err(error)) => tracing::debug!(%error, "systemd does not tell how far the boot is"),
         }
-        sleep(backoff.next_pause()).await;
+        sleep(backoff.next_wait()).await;
     }
 }
 

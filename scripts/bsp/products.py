@@ -42,7 +42,7 @@ class Product:
         return self.folder / f"{self.name}-crates.inc"
 
 
-AGENT = Product("homeport-agent", ("protocol", "ota", "agent"))
+AGENT = Product("homeport-agent", ("protocol", "system", "ota", "agent"))
 CLI = Product("homeport-cli", ("protocol", "api", "cli"))
 PRODUCTS = (AGENT, CLI)
 

@@ -79,7 +79,7 @@ impl Bench {
             gate: gate.clone(),
             connections: Mutex::new(0),
         };
-        let heartbeat = Arc::new(Heartbeat::new());
+        let heartbeat = Arc::new(Heartbeat::start());
         let (link, status) = Link::new(&config, outbox.clone(), receiver, device, heartbeat, stopped);
         Self {
             server,

@@ -8,10 +8,10 @@ use std::{
     sync::Arc,
 };
 
+use homeport_system::clock::now_ms;
 use tracing::warn;
 
 use super::{Lane, Unsynced, segment};
-use crate::clock;
 
 #[derive(Debug)]
 pub(super) struct Row {
@@ -110,7 +110,7 @@ impl Row {
     pub(super) fn append(&mut self, place: Place) {
         self.entries.push_back(Entry {
             sequence: self.next_sequence,
-            at_ms: clock::now_ms(),
+            at_ms: now_ms(),
             place,
         });
         self.next_sequence += 1;

@@ -12,8 +12,7 @@ use std::{
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 use homeport_protocol::limits::MAX_PAYLOAD;
-
-use crate::file;
+use homeport_system::file;
 
 static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 

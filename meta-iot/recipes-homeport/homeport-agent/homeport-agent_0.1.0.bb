@@ -4,7 +4,7 @@ drives RAUC's A/B updates. An update is done when the new system has booted, is 
 SECTION = "net"
 # The agent's own, and what the crates that are linked into it add. `./just bsp-lint` compares.
 LICENSE = "(Apache-2.0 ${HOMEPORT_OR} MIT) ${HOMEPORT_AND} Apache-2.0 ${HOMEPORT_AND} MIT ${HOMEPORT_AND} ISC ${HOMEPORT_AND} BSD-3-Clause"
-HOMEPORT_MEMBERS = "protocol ota agent"
+HOMEPORT_MEMBERS = "protocol system ota agent"
 
 require recipes-homeport/homeport-source.inc
 require ${BPN}-crates.inc

@@ -8,6 +8,7 @@ mod error;
 use std::{collections::HashMap, time::Duration};
 
 use homeport_protocol::{Slot, limits};
+use homeport_system::bus::{Remote, Signals, Values, first};
 use tokio::{
     process::Command,
     sync::{Mutex, OnceCell},
@@ -16,7 +17,6 @@ use tokio::{
 use zbus::zvariant::{Array, Dict, Structure, Value};
 
 use super::{Backend, BackendError, BundleInfo, InstallEnded, InstallRequest, Mark, SlotStatus};
-use crate::bus::{Remote, Signals, Values, first};
 
 const INSTALLER: Remote = Remote {
     service: "de.pengutronix.rauc",

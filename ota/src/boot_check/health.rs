@@ -5,20 +5,14 @@ use std::{
     fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Stdio,
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncReadExt},
-    process::Command,
-    time::timeout,
-};
+use homeport_system::program::{self, ProgramError};
+use tokio::process::Command;
 
 /// `EX_TEMPFAIL` of sysexits.h: not healthy yet, ask again.
 const TEMPORARY_FAILURE: i32 = 75;
-/// Most of a check's output that is read, in bytes. The end of it goes into the reason.
-const MAX_OUTPUT: u64 = 64 * 1024;
 /// How much of the end of a check's output goes into the reason, in bytes.
 const DETAIL: usize = 600;
 
@@ -55,65 +49,27 @@ pub(super) fn checks(dirs: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
 /// Runs one check for at most `limit`.
 pub(super) async fn run(check: &Path, limit: Duration) -> Health {
     let name = check.display();
-    let mut child = match Command::new(check)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-    {
-        Ok(child) => child,
-        // Somebody has it open for writing (ETXTBSY).
-        Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
-            return Health::NotYet(format!("{name} is being written"));
+    let ended = match program::run(Command::new(check), limit).await {
+        Ok(ended) => ended,
+        Err(ProgramError::BeingWritten) => return Health::NotYet(format!("{name} is being written")),
+        Err(ProgramError::Start(error)) => return Health::Bad(format!("{name} cannot be run: {error}")),
+        Err(ProgramError::Timeout(limit)) => {
+            return Health::Bad(format!("{name} did not end within {} s", limit.as_secs()));
         }
-        Err(error) => return Health::Bad(format!("{name} cannot be run: {error}")),
+        Err(ProgramError::Wait(error)) => return Health::Bad(format!("{name} failed: {error}")),
     };
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let ended = timeout(limit, async {
-        tokio::join!(read(stdout), read(stderr), child.wait())
-    })
-    .await;
-    let Ok((stdout, stderr, status)) = ended else {
-        return Health::Bad(format!("{name} did not end within {} s", limit.as_secs()));
-    };
-    let said = tail(&stdout, &stderr);
-    match status {
-        Ok(status) if status.success() => Health::Good,
-        Ok(status) if status.code() == Some(TEMPORARY_FAILURE) => {
-            Health::NotYet(format!("{name} is not satisfied yet: {said}"))
-        }
-        Ok(status) => Health::Bad(format!("{name} failed ({status}): {said}")),
-        Err(error) => Health::Bad(format!("{name} failed: {error}")),
+    if ended.status.success() {
+        return Health::Good;
     }
-}
-
-/// Reads up to [`MAX_OUTPUT`] and throws the rest away, so that a chatty check does not block.
-async fn read(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
-    let mut output = Vec::new();
-    if let Some(mut stream) = stream {
-        let read = (&mut stream).take(MAX_OUTPUT).read_to_end(&mut output).await;
-        if read.is_ok() {
-            let _: Result<u64, _> = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
-        }
+    let mut said = ended.tail(DETAIL);
+    if said.is_empty() {
+        "it wrote nothing".clone_into(&mut said);
     }
-    output
-}
-
-/// The end of what a check wrote, on one line.
-fn tail(stdout: &[u8], stderr: &[u8]) -> String {
-    let output = [stdout, stderr].concat();
-    let text = String::from_utf8_lossy(&output);
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let line = words.join(" ");
-    if line.is_empty() {
-        return "it wrote nothing".to_owned();
+    if ended.status.code() == Some(TEMPORARY_FAILURE) {
+        Health::NotYet(format!("{name} is not satisfied yet: {said}"))
+    } else {
+        Health::Bad(format!("{name} failed ({}): {said}", ended.status))
     }
-    let mut start = line.len().saturating_sub(DETAIL);
-    while !line.is_char_boundary(start) {
-        start += 1;
-    }
-    line[start..].to_owned()
 }
 
 fn is_executable(path: &Path) -> bool {

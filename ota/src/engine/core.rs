@@ -3,10 +3,11 @@
 use std::{
     io,
     sync::{Arc, Mutex as StdMutex, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use homeport_protocol::{DeploymentState, Reason, deployment::Progress, report::DeploymentReport};
+use homeport_system::{Backoff, clock::now_ms, file::blocking};
 use tokio::{
     sync::{Mutex, Notify, watch},
     time::{Instant, sleep},
@@ -16,8 +17,7 @@ use super::{DeploymentStatus, EngineStatus};
 use crate::{
     Backend, BackendError, EngineConfig, ReportSink, Upstream,
     backend::{PATIENCE, SlotStatus},
-    backoff::Backoff,
-    relay::{Relay, blocking},
+    relay::Relay,
     state::{Current, Persisted, booted},
 };
 
@@ -112,13 +112,13 @@ impl<B: Backend, S: ReportSink> Core<B, S> {
         let mut persisted = self.persisted.lock().await;
         let mut changed = persisted.clone();
         let result = change(&mut changed);
-        let mut backoff = Backoff::new(MAX_PAUSE);
+        let mut backoff = Backoff::up_to(MAX_PAUSE);
         loop {
             match self.store(&changed).await {
                 Ok(()) => break,
                 Err(error) => {
                     tracing::error!(%error, dir = %self.config.state_dir.display(), "the update state cannot be written");
-                    sleep(backoff.next_pause()).await;
+                    sleep(backoff.next_wait()).await;
                 }
             }
         }
@@ -195,7 +195,7 @@ impl<B: Backend, S: ReportSink> Core<B, S> {
     /// Gives the sink everything that waits for it.
     pub(super) async fn hand_over(&self) {
         let _turn = self.reporting.lock().await;
-        let mut backoff = Backoff::new(MAX_PAUSE);
+        let mut backoff = Backoff::up_to(MAX_PAUSE);
         while let Some(outgoing) = self.read(|persisted| persisted.outbox.front().cloned()).await {
             match self.sink.report(outgoing.clone().into()).await {
                 Ok(()) => {
@@ -209,7 +209,7 @@ impl<B: Backend, S: ReportSink> Core<B, S> {
                 }
                 Err(error) => {
                     tracing::error!(%error, "a report cannot be queued, trying again");
-                    sleep(backoff.next_pause()).await;
+                    sleep(backoff.next_wait()).await;
                 }
             }
         }
@@ -218,7 +218,7 @@ impl<B: Backend, S: ReportSink> Core<B, S> {
     /// The slots, once the backend is not busy and can be reached; an error after [`PATIENCE`].
     pub(super) async fn slots(&self) -> Result<Vec<SlotStatus>, BackendError> {
         let start = Instant::now();
-        let mut backoff = Backoff::new(BACKEND_MAX_PAUSE);
+        let mut backoff = Backoff::up_to(BACKEND_MAX_PAUSE);
         loop {
             match self.backend.slots().await {
                 Ok(slots) => {
@@ -227,7 +227,7 @@ impl<B: Backend, S: ReportSink> Core<B, S> {
                 }
                 Err(BackendError::Failed(reason)) => return Err(BackendError::Failed(reason)),
                 Err(error) if start.elapsed() >= PATIENCE => return Err(error),
-                Err(_) => sleep(backoff.next_pause()).await,
+                Err(_) => sleep(backoff.next_wait()).await,
             }
         }
     }
@@ -322,12 +322,6 @@ impl<B: Backend, S: ReportSink> Core<B, S> {
 
 pub(super) fn lock<T>(mutex: &StdMutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The device's clock in milliseconds since the epoch.
-pub(super) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A random UUID (version 4) in its usual form.

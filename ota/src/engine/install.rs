@@ -3,14 +3,14 @@
 use std::{cmp::Ordering, convert::Infallible, sync::Arc, time::Duration};
 
 use homeport_protocol::{BundleOffer, DeploymentState, FailureCode, Reason};
+use homeport_system::{Backoff, file::blocking};
 use tokio::time::Instant;
 
 use super::core::{Core, lock, uuid};
 use crate::{
     Backend, BackendError, ReportSink,
     backend::{InstallRequest, Mark, PATIENCE, SlotStatus},
-    backoff::Backoff,
-    relay::{Relay, RelayConfig, blocking},
+    relay::{Relay, RelayConfig},
     state::{Attempt, Current, Installation, Verdict, booted},
     systemd, version,
 };
@@ -337,14 +337,14 @@ impl<B: Backend, S: ReportSink> Core<B, S> {
 
     async fn compatible(&self) -> Result<String, Stop> {
         let start = Instant::now();
-        let mut backoff = Backoff::new(Duration::from_secs(10));
+        let mut backoff = Backoff::up_to(Duration::from_secs(10));
         loop {
             match self.backend.compatible().await {
                 Ok(compatible) => return Ok(compatible),
                 Err(error) if start.elapsed() >= PATIENCE => {
                     return Err(Stop::Failed(error.reason()));
                 }
-                Err(_) => tokio::time::sleep(backoff.next_pause()).await,
+                Err(_) => tokio::time::sleep(backoff.next_wait()).await,
             }
         }
     }

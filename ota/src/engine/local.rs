@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use homeport_protocol::report::LocalInstall;
+use homeport_system::{Backoff, clock::now_ms};
 use tokio::time::{Instant, sleep};
 
-use super::core::{Core, lock, now_ms};
+use super::core::{Core, lock};
 use crate::{
     Backend, ReportSink,
     backend::{InstallEnded, SlotStatus},
-    backoff::Backoff,
     state::{Installation, LocalTrial, Outgoing, Persisted},
 };
 
@@ -23,7 +23,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 impl<B: Backend, S: ReportSink> Core<B, S> {
     /// Reports installations by others as they end. Runs for ever.
     pub(super) async fn watch_local_installs(&self) {
-        let mut backoff = Backoff::new(MAX_PAUSE);
+        let mut backoff = Backoff::up_to(MAX_PAUSE);
         loop {
             match self.backend.changed().await {
                 Ok(ended) => {
@@ -34,7 +34,7 @@ impl<B: Backend, S: ReportSink> Core<B, S> {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "the backend cannot be listened to");
-                    sleep(backoff.next_pause()).await;
+                    sleep(backoff.next_wait()).await;
                 }
             }
         }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use homeport_protocol::{DeploymentState, FailureCode, Reason};
+use homeport_system::file::blocking;
 use tokio::time::{Instant, sleep};
 
 use super::core::{BACKEND_MAX_PAUSE, Core};
 use crate::{
     Backend, ReportSink,
     backend::{Mark, SlotStatus, patiently},
-    relay::blocking,
     run_files,
     state::{Attempt, Current, Subject, Verdict, booted},
 };

@@ -15,8 +15,7 @@ use std::{
 };
 
 use crc::{CRC_32_ISO_HDLC, Crc};
-
-use crate::durable;
+use homeport_system::file;
 
 static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
@@ -58,7 +57,7 @@ impl Cache {
                 format!("a bundle of {size} bytes is not possible"),
             ));
         }
-        durable::private_dir(dir)?;
+        file::create_private_directory(dir)?;
         let (data_path, index_path) = paths(dir);
         let index = open(&index_path)?;
         let data = open(&data_path)?;
@@ -77,8 +76,8 @@ impl Cache {
     /// Removes the cache from disk.
     pub(super) fn remove(dir: &Path) -> io::Result<()> {
         let (data_path, index_path) = paths(dir);
-        durable::remove(&index_path)?;
-        durable::remove(&data_path)
+        file::remove(&index_path)?;
+        file::remove(&data_path)
     }
 
     pub(super) fn size(&self) -> u64 {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use homeport_protocol::{FailureCode, Reason};
+use homeport_system::file::blocking;
 
 use super::cache::{BLOCK, Cache};
 
@@ -117,15 +118,6 @@ pub(super) fn check_space(dir: &Path, bytes: u64, reserve: u64) -> Result<(), Re
             dir.display()
         ),
     ))
-}
-
-/// Runs file work on the thread for such, not on the reactor.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 /// What a failed access to the cache means for the update.

@@ -15,19 +15,21 @@ const DAEMON_PATH: &str = "/org/freedesktop/DBus";
 
 /// One interface of one object of a service.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Remote {
+pub struct Remote {
     /// Well-known name of the service.
-    pub(crate) service: &'static str,
-    pub(crate) path: &'static str,
-    pub(crate) interface: &'static str,
+    pub service: &'static str,
+    /// The object.
+    pub path: &'static str,
+    /// Which of its interfaces.
+    pub interface: &'static str,
 }
 
 /// The values of a message, one for each argument.
-pub(crate) type Values = Vec<Value<'static>>;
+pub type Values = Vec<Value<'static>>;
 
 /// What a service announces. Only what it sent itself comes through, whoever else sends something that looks like it.
 #[derive(Debug)]
-pub(crate) struct Signals {
+pub struct Signals {
     remote: Remote,
     connection: Connection,
     stream: MessageStream,
@@ -37,7 +39,7 @@ pub(crate) struct Signals {
 
 impl Remote {
     /// Calls a method and waits for its answer.
-    pub(crate) async fn call(
+    pub async fn call(
         &self,
         connection: &Connection,
         method: &str,
@@ -55,7 +57,7 @@ impl Remote {
     }
 
     /// Reads a property.
-    pub(crate) async fn property(&self, connection: &Connection, name: &str) -> zbus::Result<Value<'static>> {
+    pub async fn property(&self, connection: &Connection, name: &str) -> zbus::Result<Value<'static>> {
         let arguments = Structure::from((self.interface, name));
         let mut values = call(
             connection,
@@ -73,7 +75,7 @@ impl Remote {
     }
 
     /// What the object offers, in XML.
-    pub(crate) async fn introspect(&self, connection: &Connection) -> zbus::Result<String> {
+    pub async fn introspect(&self, connection: &Connection) -> zbus::Result<String> {
         let values = call(
             connection,
             self.service,
@@ -86,11 +88,7 @@ impl Remote {
     }
 
     /// Listens from now on for the signal `member`.
-    pub(crate) async fn signals(
-        &self,
-        connection: &Connection,
-        member: &'static str,
-    ) -> zbus::Result<Signals> {
+    pub async fn signals(&self, connection: &Connection, member: &'static str) -> zbus::Result<Signals> {
         let rule = MatchRule::builder()
             .msg_type(Type::Signal)
             .sender(self.service)?
@@ -110,13 +108,13 @@ impl Remote {
 
 impl Signals {
     /// The next message that may be a signal of the service; `None` when the connection is lost. Cancel-safe.
-    pub(crate) async fn next(&mut self) -> Option<Message> {
+    pub async fn next(&mut self) -> Option<Message> {
         self.stream.next().await?.ok()
     }
 
     /// The signal's arguments, if the service sent it. The bus only lets the service *broadcast* it to us; anybody may
     /// send us one that is addressed to us alone.
-    pub(crate) async fn verify(&self, signal: &Message) -> Option<Values> {
+    pub async fn verify(&self, signal: &Message) -> Option<Values> {
         let arguments = Structure::from((self.remote.service,));
         let owner = call(
             &self.connection,
@@ -134,7 +132,7 @@ impl Signals {
 }
 
 /// The first of `values` as the type that it has to be of.
-pub(crate) fn first<T: TryFrom<Value<'static>>>(values: Values) -> zbus::Result<T> {
+pub fn first<T: TryFrom<Value<'static>>>(values: Values) -> zbus::Result<T> {
     let value = values.into_iter().next();
     value
         .and_then(|value| T::try_from(value).ok())

@@ -1,4 +1,4 @@
-//! Files that are whole or absent, whatever happens while they are written.
+//! Files that are whole or absent, whatever happens while they are written, and inputs with a limit.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -7,28 +7,41 @@ use std::{
     path::Path,
 };
 
-/// Writes `content` to `path` with mode 0600: beside it first, then renamed over it, all of it synced.
-pub(crate) fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
+/// Replaces `path` so that after a power cut either the old or the new content is there. Mode 0600.
+pub fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("new");
+    write(&beside, content)?;
+    fs::rename(&beside, path)?;
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+/// Writes `content` over what `path` holds, and syncs it. Mode 0600. A power cut may leave a part of it.
+pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&beside)?;
+        .open(path)?;
     file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    path.parent().map_or(Ok(()), sync_directory)
+    file.sync_all()
+}
+
+/// Removes a file for good; one that is not there is fine.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match absent_is_none(fs::remove_file(path))? {
+        Some(()) => path.parent().map_or(Ok(()), sync_directory),
+        None => Ok(()),
+    }
 }
 
 /// Makes renames, creations and removals in `directory` survive a power cut.
-pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
 /// Creates `directory` and what is above it, mode 0700.
-pub(crate) fn create_private_directory(directory: &Path) -> io::Result<()> {
+pub fn create_private_directory(directory: &Path) -> io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -36,7 +49,7 @@ pub(crate) fn create_private_directory(directory: &Path) -> io::Result<()> {
 }
 
 /// Reads a file that must not be longer than `limit` bytes.
-pub(crate) fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+pub fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     File::open(path)?.take(limit + 1).read_to_end(&mut content)?;
     if content.len() as u64 > limit {
@@ -49,7 +62,8 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Reads a short text of the kernel or of the system; `None` when it is absent, empty or not text.
-pub(crate) fn read_line(path: &Path) -> Option<String> {
+#[must_use]
+pub fn read_line(path: &Path) -> Option<String> {
     const LIMIT: u64 = 4096;
     let content = String::from_utf8(read_limited(path, LIMIT).ok()?).ok()?;
     // Texts of the device tree end with a zero byte.
@@ -57,34 +71,22 @@ pub(crate) fn read_line(path: &Path) -> Option<String> {
     (!line.is_empty()).then(|| line.to_owned())
 }
 
-/// A text that people wrote on any computer: in UTF-8, or in UTF-16 with a byte order mark, as a Windows shell's `>` makes
-/// it. What is neither holds stand-ins, for whoever reads it to refuse.
-pub(crate) fn decode(content: &[u8]) -> String {
-    match content {
-        [0xff, 0xfe, rest @ ..] => decode_utf16(rest, u16::from_le_bytes),
-        [0xfe, 0xff, rest @ ..] => decode_utf16(rest, u16::from_be_bytes),
-        [0xef, 0xbb, 0xbf, rest @ ..] | rest => String::from_utf8_lossy(rest).into_owned(),
-    }
-}
-
-fn decode_utf16(content: &[u8], unit: fn([u8; 2]) -> u16) -> String {
-    /// U+FFFD, for half a unit at the end.
-    const STAND_IN: u16 = 0xfffd;
-    let units = content
-        .chunks(2)
-        .map(|pair| pair.try_into().map_or(STAND_IN, unit));
-    char::decode_utf16(units)
-        .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
-        .collect()
-}
-
 /// `Ok(None)` where the file does not exist.
-pub(crate) fn absent_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+pub fn absent_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Does file work on a thread for such work, not on the reactor.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 #[cfg(test)]
@@ -102,25 +104,9 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn texts_of_all_computers_are_read() {
-        let utf16 = |bom: &[u8], unit: fn(u16) -> [u8; 2]| {
-            let units = "a\u{1f980}\r\n".encode_utf16().flat_map(unit);
-            bom.iter().copied().chain(units).collect::<Vec<u8>>()
-        };
-        for content in [
-            "a\u{1f980}\r\n".as_bytes(),
-            b"\xef\xbb\xbfa\xf0\x9f\xa6\x80\r\n",
-            &utf16(b"\xff\xfe", u16::to_le_bytes),
-            &utf16(b"\xfe\xff", u16::to_be_bytes),
-        ] {
-            assert_eq!(decode(content), "a\u{1f980}\r\n");
-        }
-        assert_eq!(decode(b"\xff\xfea\0b"), "a\u{fffd}");
-        assert_eq!(decode(b"\x80"), "\u{fffd}");
-        assert_eq!(decode(b""), "");
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

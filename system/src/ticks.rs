@@ -12,7 +12,7 @@ use tokio::{io::AsyncReadExt as _, net::unix::pipe, time::sleep};
 
 /// A tick at the end of each period, for ever. Of those that were missed comes one.
 #[derive(Debug)]
-pub(crate) struct Ticks {
+pub struct Ticks {
     period: Duration,
     /// A timerfd: to tokio a pipe, of whose files it asks no more than to be polled and read. None if the kernel has no
     /// such timers.
@@ -23,7 +23,8 @@ pub(crate) struct Ticks {
 
 impl Ticks {
     /// `period` must not be zero.
-    pub(crate) fn every(period: Duration) -> Self {
+    #[must_use]
+    pub fn every(period: Duration) -> Self {
         let timer = start(period).inspect_err(|error| tracing::info!("no timerfd: {error}"));
         Self {
             period,
@@ -32,7 +33,7 @@ impl Ticks {
     }
 
     /// Waits for the next tick. Cancel-safe.
-    pub(crate) async fn next(&mut self) {
+    pub async fn next(&mut self) {
         // The number of ticks since the last read, in one piece.
         let ticked = match &mut self.timer {
             Some(timer) => timer.read_u64().await.is_ok(),

@@ -1,4 +1,4 @@
-//! The agent as systemd sees it: ready, alive, and in what state (sd_notify(3)). Without systemd all this does nothing.
+//! This process as systemd sees it: ready, alive, and in what state (sd_notify(3)). Without systemd all this does nothing.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -9,42 +9,42 @@ use sd_notify::NotifyState;
 use tokio::{sync::Notify, time::Instant};
 use tracing::error;
 
-use crate::ticks::Ticks;
+use crate::Ticks;
 
 /// Times that systemd is told in one `WatchdogSec`: what sd_watchdog_enabled(3) recommends. Each wakes the CPU.
 const NOTIFICATIONS: u32 = 2;
 
-/// Longest time without a beat before the watchdog is left to bark, beyond the time between two questions and what one
-/// attempt to connect may take.
+/// Longest time without a beat before the watchdog is left to bark, beyond the time between two questions and the longest
+/// step of the work.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Signs of life of the link: the loop that all work passes through. It is asked for them, so that it needs no timer.
+/// Signs of life of the loop that all work passes through. It is asked for them, so that it needs no timer.
 #[derive(Debug)]
-pub(crate) struct Heartbeat {
+pub struct Heartbeat {
     start: Instant,
     /// Seconds from `start` to the last beat.
     last: AtomicU32,
     asked: Notify,
 }
 
-/// Tells systemd that the agent is up.
-pub(crate) fn ready() {
+/// Tells systemd that this process is up.
+pub fn ready() {
     notify(&[NotifyState::Ready]);
 }
 
-/// Tells systemd that the agent is going down.
-pub(crate) fn stopping() {
+/// Tells systemd that this process is going down.
+pub fn stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
 /// The line that `systemctl status` shows.
-pub(crate) fn status(text: &str) {
+pub fn status(text: &str) {
     notify(&[NotifyState::Status(text)]);
 }
 
 /// Keeps systemd's watchdog quiet for as long as the heart beats; `longest_step` is the longest that one step of the
-/// link's work may take.
-pub(crate) async fn watch(heartbeat: &Heartbeat, longest_step: Duration) {
+/// work may take.
+pub async fn watch(heartbeat: &Heartbeat, longest_step: Duration) {
     let mut microseconds = 0;
     if !sd_notify::watchdog_enabled(false, &mut microseconds) {
         return std::future::pending().await;
@@ -55,7 +55,7 @@ pub(crate) async fn watch(heartbeat: &Heartbeat, longest_step: Duration) {
         if heartbeat.age() < period + longest_step + PATIENCE {
             notify(&[NotifyState::Watchdog]);
         } else {
-            error!("the link makes no progress; the watchdog will restart the agent");
+            error!("no work is done any more; the watchdog will restart this process");
         }
         heartbeat.asked.notify_one();
         ticks.next().await;
@@ -70,7 +70,9 @@ fn notify(state: &[NotifyState<'_>]) {
 // === impl Heartbeat ===
 
 impl Heartbeat {
-    pub(crate) fn new() -> Self {
+    /// It beats for the first time now.
+    #[must_use]
+    pub fn start() -> Self {
         Self {
             start: Instant::now(),
             last: AtomicU32::new(0),
@@ -79,12 +81,12 @@ impl Heartbeat {
     }
 
     /// Returns when somebody wants to know whether work goes on.
-    pub(crate) async fn asked(&self) {
+    pub async fn asked(&self) {
         self.asked.notified().await;
     }
 
     /// Work goes on.
-    pub(crate) fn beat(&self) {
+    pub fn beat(&self) {
         let now = u32::try_from(self.start.elapsed().as_secs()).unwrap_or(u32::MAX);
         self.last.store(now, Ordering::Relaxed);
     }

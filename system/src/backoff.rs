@@ -5,9 +5,12 @@ use std::time::Duration;
 /// Doubling beyond this changes nothing: 2^16 of any sensible shortest wait is above any sensible longest one.
 const MAX_DOUBLINGS: u32 = 16;
 
+/// Longest first wait of [`Backoff::up_to`].
+const FIRST: Duration = Duration::from_secs(1);
+
 /// A growing wait. Each is a random part of a limit that doubles from attempt to attempt.
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     shortest: Duration,
     longest: Duration,
     attempt: u32,
@@ -16,7 +19,9 @@ pub(crate) struct Backoff {
 // === impl Backoff ===
 
 impl Backoff {
-    pub(crate) fn new(shortest: Duration, longest: Duration) -> Self {
+    /// The first wait is at most `shortest`; none is longer than `longest`, unless `shortest` is.
+    #[must_use]
+    pub fn new(shortest: Duration, longest: Duration) -> Self {
         Self {
             shortest,
             longest,
@@ -24,8 +29,14 @@ impl Backoff {
         }
     }
 
+    /// Begins with at most a second; no wait is longer than `longest`.
+    #[must_use]
+    pub fn up_to(longest: Duration) -> Self {
+        Self::new(FIRST.min(longest), longest)
+    }
+
     /// How long to wait now.
-    pub(crate) fn next_wait(&mut self) -> Duration {
+    pub fn next_wait(&mut self) -> Duration {
         let limit = self.limit();
         self.attempt = (self.attempt + 1).min(MAX_DOUBLINGS);
         // Without random numbers the whole limit is waited: late, but never a stampede in step with the others.
@@ -34,7 +45,7 @@ impl Backoff {
     }
 
     /// Starts again from the shortest wait.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.attempt = 0;
     }
 
@@ -62,6 +73,16 @@ mod tests {
         assert_eq!(limits[39], 300);
         backoff.reset();
         assert_eq!(backoff.limit(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_longest_wait_below_the_first_one_counts() {
+        let mut backoff = Backoff::up_to(Duration::from_millis(20));
+        for _ in 0..3 {
+            assert_eq!(backoff.limit(), Duration::from_millis(20));
+            backoff.next_wait();
+        }
+        assert_eq!(Backoff::up_to(Duration::from_secs(5)).limit(), FIRST);
     }
 
     #[test]
