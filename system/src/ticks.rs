@@ -2,21 +2,23 @@
 //! down from level to level. Ticks fall on multiples of their period since the boot, so those of a minute and of five
 //! come together.
 
-use std::{io, time::Duration};
+use std::{io, os::fd::OwnedFd, time::Duration};
 
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
     timerfd_create, timerfd_settime,
 };
-use tokio::{io::AsyncReadExt as _, net::unix::pipe, time::sleep};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::sleep,
+};
 
-/// A tick at the end of each period, for ever. Of those that were missed comes one.
+/// A tick at the end of each period, for ever. Missed ticks collapse into one.
 #[derive(Debug)]
 pub struct Ticks {
     period: Duration,
-    /// A timerfd: to tokio a pipe, of whose files it asks no more than to be polled and read. None if the kernel has no
-    /// such timers.
-    timer: Option<pipe::Receiver>,
+    /// A timerfd; none if the kernel has no such timers.
+    timer: Option<AsyncFd<OwnedFd>>,
 }
 
 // === impl Ticks ===
@@ -34,9 +36,8 @@ impl Ticks {
 
     /// Waits for the next tick. Cancel-safe.
     pub async fn next(&mut self) {
-        // The number of ticks since the last read, in one piece.
-        let ticked = match &mut self.timer {
-            Some(timer) => timer.read_u64().await.is_ok(),
+        let ticked = match &self.timer {
+            Some(timer) => expired(timer).await.is_ok(),
             None => false,
         };
         if !ticked {
@@ -45,7 +46,18 @@ impl Ticks {
     }
 }
 
-fn start(period: Duration) -> io::Result<pipe::Receiver> {
+/// Waits until the timer expires, and reads how often it did: a timer that was read waits again.
+async fn expired(timer: &AsyncFd<OwnedFd>) -> io::Result<()> {
+    timer
+        .async_io(Interest::READABLE, |timer| {
+            let mut count = [0; size_of::<u64>()];
+            Ok(rustix::io::read(timer, &mut count)?)
+        })
+        .await?;
+    Ok(())
+}
+
+fn start(period: Duration) -> io::Result<AsyncFd<OwnedFd>> {
     let timer = timerfd_create(
         TimerfdClockId::Monotonic,
         TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
@@ -57,7 +69,11 @@ fn start(period: Duration) -> io::Result<pipe::Receiver> {
         it_value: Timespec::try_from(next_multiple(now, period)).map_err(too_long)?,
     };
     timerfd_settime(&timer, TimerfdTimerFlags::ABSTIME, &setting)?;
-    pipe::Receiver::from_owned_fd_unchecked(timer)
+    #[expect(
+        deprecated,
+        reason = "an OwnedFd keeps its file, so this is sound; its successor is unsafe to call"
+    )]
+    AsyncFd::with_interest(timer, Interest::READABLE)
 }
 
 /// The first multiple of `period` after `now`.
