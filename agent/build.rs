@@ -26,14 +26,24 @@ fn leave_out_padding() {
 }
 
 /// A program that aborts on panic never unwinds, yet the standard library brings its tables along, and with link-time
-/// optimisation everybody else's: an eighth of the binary. Cargo does not tell build scripts what a panic does; that the
-/// profile counts bytes, as `device` does, it tells. A static glibc registers its tables at the start and keeps them.
+/// optimisation everybody else's: an eighth of the binary. Cargo does not tell build scripts what a panic does, so that
+/// whoever builds with the profile `device` says it. A static glibc registers its tables at the start and keeps them.
 fn leave_out_unwind_tables() {
     const SCRIPT: &str = "unwind.ld";
+    const SWITCH: &str = "HOMEPORT_UNWIND_TABLES";
     println!("cargo::rerun-if-changed={SCRIPT}");
+    println!("cargo::rerun-if-env-changed={SWITCH}");
+    let is_asked_for = match variable(SWITCH).as_str() {
+        "" | "keep" => false,
+        "discard" => true,
+        other => {
+            println!("cargo::error={SWITCH} is {other:?}; it can be \"keep\" or \"discard\"");
+            return;
+        }
+    };
     let features = variable("CARGO_CFG_TARGET_FEATURE");
     let is_static = features.split(',').any(|feature| feature == "crt-static");
-    if variable("OPT_LEVEL") == "z" && variable("CARGO_CFG_TARGET_OS") == "linux" && !is_static {
+    if is_asked_for && variable("CARGO_CFG_TARGET_OS") == "linux" && !is_static {
         println!(
             "cargo::rustc-link-arg-bins=-T{}/{SCRIPT}",
             variable("CARGO_MANIFEST_DIR")

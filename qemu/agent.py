@@ -105,6 +105,8 @@ def _cargo(board: Board, environment: dict[str, str], enter: Callable[[list[str]
         f"CC_{name}": f"{tools}-gcc",
         f"AR_{name}": f"{tools}-ar",
         "RUSTFLAGS": " ".join(_flags(target)),
+        # The profile aborts on panic: agent/build.rs says more.
+        "HOMEPORT_UNWIND_TABLES": "discard",
     }
     build = ["cargo", "build", "--quiet", "--locked", "--package", "homeport-agent", "--profile", "device"]
     build += ["--target", target, "--manifest-path", manifest]

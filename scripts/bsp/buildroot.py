@@ -109,6 +109,8 @@ def check_recipe() -> Findings:
         line = f'CARGO_PROFILE_RELEASE_{key.upper().replace("-", "_")}="{value}"'
         if key != "inherits" and line not in recipe:
             yield path, f"the profile `device` of Cargo.toml asks for {line}"
+    if 'HOMEPORT_UNWIND_TABLES="discard"' not in recipe:
+        yield path, "a program that aborts carries tables for unwinding: HOMEPORT_UNWIND_TABLES is not discard"
     rust = workspace["workspace"]["package"]["rust-version"]
     if f"Rust {rust} or newer" not in (PACKAGE / "Config.in").read_text():
         yield "package/homeport-agent/Config.in", f"the help does not say that Rust {rust} is needed"

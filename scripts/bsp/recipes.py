@@ -29,6 +29,8 @@ def findings() -> list[str]:
         recipe, metadata = path.read_text(), _metadata(product)
         if product is AGENT:
             found += _features(recipe, tomllib.loads((REPOSITORY / "agent/Cargo.toml").read_text()))
+            if 'export HOMEPORT_UNWIND_TABLES = "discard"\n' not in recipe:
+                found.append("a program that aborts carries tables for unwinding: HOMEPORT_UNWIND_TABLES is not discard")
         found += _compilers(metadata, workspace["package"]["rust-version"])
         found += [f"{product.name}: {finding}" for finding in _licences(product, recipe, metadata)]
     return found

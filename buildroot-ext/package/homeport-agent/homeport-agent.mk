@@ -32,11 +32,13 @@ HOMEPORT_AGENT_INSTALL_STAGING = YES
 HOMEPORT_AGENT_SUBDIR = agent
 
 # The profile "device" of Cargo.toml: the infrastructure builds with "release".
+# What aborts needs no tables for unwinding: agent/build.rs says more.
 HOMEPORT_AGENT_CARGO_ENV = \
 	CARGO_PROFILE_RELEASE_OPT_LEVEL="z" \
 	CARGO_PROFILE_RELEASE_LTO="fat" \
 	CARGO_PROFILE_RELEASE_CODEGEN_UNITS="1" \
-	CARGO_PROFILE_RELEASE_PANIC="abort"
+	CARGO_PROFILE_RELEASE_PANIC="abort" \
+	HOMEPORT_UNWIND_TABLES="discard"
 
 define HOMEPORT_AGENT_USERS
 	homeport -1 homeport -1 * - - - Homeport agent
