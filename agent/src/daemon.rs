@@ -1,6 +1,6 @@
 //! The agent's process: puts the parts together and ends them in order.
 
-use std::{future::pending, io, sync::Arc};
+use std::{io, sync::Arc};
 
 use homeport_ota::{Engine, EngineConfig, EngineHandle, Upstream, backend::rauc::Rauc};
 use homeport_protocol::{
@@ -17,17 +17,16 @@ use tokio::{
     time::timeout,
 };
 use tracing::{error, info, warn};
-use zbus::object_server::InterfaceRef;
 
 use crate::{
     bus,
     config::Config,
     inventory,
-    link::{Device, Link, LinkStatus},
+    link::{Device, Link},
     outbox::{EngineSink, Outbox},
-    pairing::{Membership, PairError, PairRequest, Pairing},
+    pairing::{Membership, PairError, Pairing},
     queue::Limits,
-    status::{PairingStatus, Status},
+    status::Shared,
     telemetry::Telemetry,
 };
 
@@ -46,15 +45,6 @@ pub(crate) enum DaemonError {
     Pairing(#[from] PairError),
     #[error("cannot wait for signals: {0}")]
     Signal(io::Error),
-}
-
-/// What the parts tell each other about.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) link: watch::Receiver<LinkStatus>,
-    pub(crate) membership: watch::Receiver<Membership>,
-    outbox: Arc<Outbox>,
-    engine: Option<EngineHandle>,
 }
 
 /// Takes the server's commands.
@@ -106,10 +96,7 @@ pub(crate) async fn run(config: Config) -> Result<(), DaemonError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signal)?;
     let mut link = tokio::spawn(link.run());
     // The other sender stays here: without a bus, pairing still waits for requests instead of ending.
-    let offered = match &bus {
-        Some(bus) => offer(bus, shared.clone(), requests.clone()).await,
-        None => None,
-    };
+    let tell_bus = bus::offer(bus.as_ref(), shared.clone(), requests.clone()).await;
     service::ready();
     info!("homeport-agent {} is running", env!("CARGO_PKG_VERSION"));
     tokio::select! {
@@ -121,8 +108,8 @@ pub(crate) async fn run(config: Config) -> Result<(), DaemonError> {
         () = outbox.flush_every(config.queue.flush_interval) => {}
         () = service::watch(&heartbeat, config.link.connect_timeout) => {}
         () = pass_on_upstream(&config, membership, upstream) => {}
-        () = tell_systemd(shared.clone()) => {}
-        () = tell_bus(offered, &shared) => {}
+        () = shared.tell_systemd() => {}
+        () = tell_bus => {}
         result = &mut link => error!("the link has ended: {result:?}"),
     }
     service::stopping();
@@ -151,27 +138,6 @@ async fn start_engine(
         .ok()
 }
 
-async fn offer(
-    bus: &zbus::Connection,
-    shared: Arc<Shared>,
-    requests: mpsc::Sender<PairRequest>,
-) -> Option<InterfaceRef<bus::Agent>> {
-    bus::offer(bus, shared, requests)
-        .await
-        // The device is still worth keeping in touch with.
-        .inspect_err(|error| error!("not on the system bus as {}: {error}", bus::NAME))
-        .ok()
-}
-
-async fn tell_bus(agent: Option<InterfaceRef<bus::Agent>>, shared: &Shared) {
-    if let Some(agent) = agent {
-        if let Err(error) = bus::tell_changes(agent, shared).await {
-            warn!("the system bus does not hear of changes any more: {error}");
-        }
-    }
-    pending::<()>().await;
-}
-
 /// Keeps the update engine's idea of the server that of the identity.
 async fn pass_on_upstream(
     config: &Config,
@@ -190,63 +156,6 @@ fn upstream(config: &Config, membership: &Membership) -> Option<Upstream> {
         authority: configured.unwrap_or(&identity.authority).to_owned(),
         tls: identity.tls.clone(),
     })
-}
-
-async fn tell_systemd(shared: Arc<Shared>) {
-    let (mut link, mut membership) = (shared.link.clone(), shared.membership.clone());
-    loop {
-        service::status(&shared.summary());
-        let changed = tokio::select! {
-            changed = link.changed() => changed,
-            changed = membership.changed() => changed,
-        };
-        if changed.is_err() {
-            return pending().await;
-        }
-    }
-}
-
-// === impl Shared ===
-
-impl Shared {
-    pub(crate) fn new(
-        link: watch::Receiver<LinkStatus>,
-        membership: watch::Receiver<Membership>,
-        outbox: Arc<Outbox>,
-        engine: Option<EngineHandle>,
-    ) -> Self {
-        Self {
-            link,
-            membership,
-            outbox,
-            engine,
-        }
-    }
-
-    pub(crate) fn status(&self) -> Status {
-        Status {
-            version: env!("CARGO_PKG_VERSION"),
-            pairing: self.pairing_status(),
-            link: self.link.borrow().clone(),
-            queue: self.outbox.status(),
-            updates: self.engine.as_ref().map(EngineHandle::status),
-        }
-    }
-
-    pub(crate) fn pairing_status(&self) -> PairingStatus {
-        PairingStatus::from(&*self.membership.borrow())
-    }
-
-    fn summary(&self) -> String {
-        let pairing = self.pairing_status();
-        let link = self.link.borrow();
-        match (pairing.paired, link.connected, &link.error) {
-            (false, _, _) => "Not paired".to_owned(),
-            (true, true, _) => format!("Connected to {}", pairing.server_url),
-            (true, false, Some(error)) => format!("Not connected: {error}"),
-            (true, false, None) => "Connecting".to_owned(),
-        }
-    }
 }
 
 // === impl Commands ===

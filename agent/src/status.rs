@@ -1,10 +1,30 @@
-//! What `homeport-agent status` shows.
+//! How the agent stands: for `homeport-agent status`, the system bus and systemd.
 
-use homeport_ota::EngineStatus;
+use std::{future::pending, sync::Arc};
+
+use homeport_ota::{EngineHandle, EngineStatus};
+use homeport_system::service;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::watch;
 
-use crate::{link::LinkStatus, pairing::Membership, queue::QueueStatus};
+use crate::{link::LinkStatus, outbox::Outbox, pairing::Membership, queue::QueueStatus};
+
+/// Where all parts can be looked at.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    link: watch::Receiver<LinkStatus>,
+    membership: watch::Receiver<Membership>,
+    outbox: Arc<Outbox>,
+    engine: Option<EngineHandle>,
+}
+
+/// Changes of the link or of the membership.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    link: watch::Receiver<LinkStatus>,
+    membership: watch::Receiver<Membership>,
+}
 
 /// The agent's state. As JSON it is the answer of the bus method `Status`; keys are only ever added.
 #[derive(Debug, Serialize)]
@@ -91,6 +111,85 @@ pub(crate) fn render(json: &str) -> Option<String> {
         );
     }
     Some(lines.concat())
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(crate) fn new(
+        link: watch::Receiver<LinkStatus>,
+        membership: watch::Receiver<Membership>,
+        outbox: Arc<Outbox>,
+        engine: Option<EngineHandle>,
+    ) -> Self {
+        Self {
+            link,
+            membership,
+            outbox,
+            engine,
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            pairing: self.pairing_status(),
+            link: self.link.borrow().clone(),
+            queue: self.outbox.status(),
+            updates: self.engine.as_ref().map(EngineHandle::status),
+        }
+    }
+
+    pub(crate) fn pairing_status(&self) -> PairingStatus {
+        PairingStatus::from(&*self.membership.borrow())
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.link.borrow().connected
+    }
+
+    /// What changes from now on.
+    pub(crate) fn changes(&self) -> Changes {
+        Changes {
+            link: self.link.clone(),
+            membership: self.membership.clone(),
+        }
+    }
+
+    /// Keeps the line that `systemctl status` shows up to date, for ever.
+    pub(crate) async fn tell_systemd(&self) {
+        let mut changes = self.changes();
+        loop {
+            service::status(&self.summary());
+            if changes.next().await.is_none() {
+                return pending().await;
+            }
+        }
+    }
+
+    fn summary(&self) -> String {
+        let pairing = self.pairing_status();
+        let link = self.link.borrow();
+        match (pairing.paired, link.connected, &link.error) {
+            (false, _, _) => "Not paired".to_owned(),
+            (true, true, _) => format!("Connected to {}", pairing.server_url),
+            (true, false, Some(error)) => format!("Not connected: {error}"),
+            (true, false, None) => "Connecting".to_owned(),
+        }
+    }
+}
+
+// === impl Changes ===
+
+impl Changes {
+    /// Waits for the next one; `None` when the parts that change are gone. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Option<()> {
+        let changed = tokio::select! {
+            changed = self.link.changed() => changed,
+            changed = self.membership.changed() => changed,
+        };
+        changed.ok()
+    }
 }
 
 // === impl PairingStatus ===

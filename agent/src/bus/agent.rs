@@ -1,15 +1,13 @@
-//! The agent on the system bus: `io.homeport.Agent1`. `dist/dbus/io.homeport.Agent1.xml` is the contract.
+//! The interface `io.homeport.Agent1`, offered.
 
-use std::sync::Arc;
+use std::{future::pending, sync::Arc};
 
-use homeport_system::bus::{Remote, first};
 use tokio::sync::{mpsc, oneshot};
-use zbus::{fdo, interface, object_server::InterfaceRef, zvariant::Structure};
+use tracing::{error, warn};
+use zbus::{fdo, interface, object_server::InterfaceRef};
 
-use crate::{daemon::Shared, pairing::PairRequest};
-
-pub(crate) const NAME: &str = "io.homeport.Agent1";
-pub(crate) const PATH: &str = "/io/homeport/Agent1";
+use super::{NAME, PATH};
+use crate::{pairing::PairRequest, status::Shared};
 
 /// The object on the bus.
 pub(crate) struct Agent {
@@ -17,17 +15,32 @@ pub(crate) struct Agent {
     pairing: mpsc::Sender<PairRequest>,
 }
 
-const AGENT: Remote = Remote {
-    service: NAME,
-    path: PATH,
-    interface: NAME,
-};
-
-/// The running agent, as a client sees it. Its methods are those of the contract.
-pub(crate) struct RemoteAgent(zbus::Connection);
-
-/// Offers the agent on the bus: from here on it can be called.
+/// Offers the agent on the bus, if there is one. Once this returns it can be called, and as long as the returned future
+/// runs, which is for ever, the bus hears of changes.
 pub(crate) async fn offer(
+    connection: Option<&zbus::Connection>,
+    shared: Arc<Shared>,
+    pairing: mpsc::Sender<PairRequest>,
+) -> impl Future<Output = ()> {
+    let offered = match connection {
+        Some(connection) => register(connection, shared.clone(), pairing)
+            .await
+            // The device is still worth keeping in touch with.
+            .inspect_err(|error| error!("not on the system bus as {NAME}: {error}"))
+            .ok(),
+        None => None,
+    };
+    async move {
+        if let Some(agent) = offered {
+            if let Err(error) = tell_changes(agent, &shared).await {
+                warn!("the system bus does not hear of changes any more: {error}");
+            }
+        }
+        pending::<()>().await;
+    }
+}
+
+async fn register(
     connection: &zbus::Connection,
     shared: Arc<Shared>,
     pairing: mpsc::Sender<PairRequest>,
@@ -38,54 +51,17 @@ pub(crate) async fn offer(
     server.interface(PATH).await
 }
 
-/// Tells the bus of changes for ever.
-pub(crate) async fn tell_changes(agent: InterfaceRef<Agent>, shared: &Shared) -> zbus::Result<()> {
-    let (mut link, mut membership) = (shared.link.clone(), shared.membership.clone());
-    loop {
-        let changed = tokio::select! {
-            changed = link.changed() => changed,
-            changed = membership.changed() => changed,
-        };
-        if changed.is_err() {
-            return Ok(());
-        }
+/// Tells the bus of changes until there are none any more.
+async fn tell_changes(agent: InterfaceRef<Agent>, shared: &Shared) -> zbus::Result<()> {
+    let mut changes = shared.changes();
+    while changes.next().await.is_some() {
         let emitter = agent.signal_emitter();
         let object = agent.get().await;
         object.connected_changed(emitter).await?;
         object.device_id_changed(emitter).await?;
         object.server_url_changed(emitter).await?;
     }
-}
-
-/// Whether the agent is not on the bus (yet).
-pub(crate) fn is_absent(error: &zbus::Error) -> bool {
-    matches!(error, zbus::Error::MethodError(name, ..) if name.as_str() == "org.freedesktop.DBus.Error.ServiceUnknown")
-}
-
-/// The way to the running agent.
-pub(crate) async fn remote() -> zbus::Result<RemoteAgent> {
-    zbus::Connection::system().await.map(RemoteAgent)
-}
-
-// === impl RemoteAgent ===
-
-impl RemoteAgent {
-    pub(crate) async fn status(&self) -> zbus::Result<String> {
-        first(AGENT.call(&self.0, "Status", None).await?)
-    }
-
-    pub(crate) async fn pair(&self, token: &str) -> zbus::Result<String> {
-        self.call_with("Pair", token).await
-    }
-
-    pub(crate) async fn pair_anew(&self, token: &str) -> zbus::Result<String> {
-        self.call_with("PairAnew", token).await
-    }
-
-    async fn call_with(&self, method: &str, token: &str) -> zbus::Result<String> {
-        let arguments = Structure::from((token,));
-        first(AGENT.call(&self.0, method, Some(arguments)).await?)
-    }
+    Ok(())
 }
 
 // === impl Agent ===
@@ -106,7 +82,7 @@ impl Agent {
 
     #[zbus(property)]
     fn connected(&self) -> bool {
-        self.shared.link.borrow().connected
+        self.shared.is_connected()
     }
 
     #[zbus(property)]
@@ -199,7 +175,7 @@ mod tests {
         };
         let mut xml = String::new();
         agent.introspect_to_writer(&mut xml, 0);
-        let shipped = offers(include_str!("../dist/dbus/io.homeport.Agent1.xml"));
+        let shipped = offers(include_str!("../../dist/dbus/io.homeport.Agent1.xml"));
         assert_eq!(shipped, offers(&xml));
         assert_eq!(shipped.len(), 8, "{shipped:?}");
     }
