@@ -8,7 +8,7 @@ use std::{
 
 use lexopt::{Arg, Parser, ValueExt};
 
-use crate::{pairing::MAX_TOKEN_FILE, token_text};
+use crate::identity::{MAX_TOKEN_FILE, decode_token};
 
 /// Exit codes, those of sysexits(3) where one fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +126,7 @@ fn read_token(word: &str, stdin: impl Read) -> Result<String, lexopt::Error> {
         .take(MAX_TOKEN_FILE)
         .read_to_end(&mut content)
         .map_err(|error| format!("cannot read the token from standard input: {error}"))?;
-    Ok(token_text::decode(&content).trim().to_owned())
+    Ok(decode_token(&content).trim().to_owned())
 }
 
 /// Prints to standard output. A reader that has gone away, as `head` does, is no failure.

@@ -21,11 +21,9 @@ use tracing::{error, info, warn};
 use crate::{
     bus,
     config::Config,
+    identity::{PairError, Pairing, Upstreams},
     inventory,
-    link::{Device, Link},
-    outbox::{EngineSink, Outbox},
-    pairing::{Membership, PairError, Pairing},
-    queue::Limits,
+    link::{Device, EngineSink, Limits, Link, Outbox},
     status::Shared,
     telemetry::Telemetry,
 };
@@ -67,9 +65,9 @@ pub(crate) async fn run(config: Config) -> Result<(), DaemonError> {
         .await
         .inspect_err(|error| warn!("no system bus, and so neither updates nor local commands: {error}"))
         .ok();
-    let (upstream, upstream_receiver) = watch::channel(upstream(&config, &membership.borrow()));
+    let (upstreams, upstream) = Upstreams::new(config.server.clone(), membership.clone());
     let engine = match &bus {
-        Some(bus) => start_engine(&config, bus.clone(), upstream_receiver, outbox.clone()).await,
+        Some(bus) => start_engine(&config, bus.clone(), upstream, outbox.clone()).await,
         None => None,
     };
     let heartbeat = Arc::new(Heartbeat::start());
@@ -107,7 +105,7 @@ pub(crate) async fn run(config: Config) -> Result<(), DaemonError> {
         () = Telemetry::new(config.telemetry.clone()).run(&outbox) => {}
         () = outbox.flush_every(config.queue.flush_interval) => {}
         () = service::watch(&heartbeat, config.link.connect_timeout) => {}
-        () = pass_on_upstream(&config, membership, upstream) => {}
+        () = upstreams.run() => {}
         () = shared.tell_systemd() => {}
         () = tell_bus => {}
         result = &mut link => error!("the link has ended: {result:?}"),
@@ -136,26 +134,6 @@ async fn start_engine(
         .await
         .inspect_err(|error| error!("the update engine does not start: {error}"))
         .ok()
-}
-
-/// Keeps the update engine's idea of the server that of the identity.
-async fn pass_on_upstream(
-    config: &Config,
-    mut membership: watch::Receiver<Membership>,
-    sender: watch::Sender<Option<Upstream>>,
-) {
-    while membership.changed().await.is_ok() {
-        sender.send_replace(upstream(config, &membership.borrow_and_update()));
-    }
-}
-
-fn upstream(config: &Config, membership: &Membership) -> Option<Upstream> {
-    let identity = membership.identity.as_ref()?;
-    let configured = config.server.url.as_deref().and_then(crate::config::authority_of);
-    Some(Upstream {
-        authority: configured.unwrap_or(&identity.authority).to_owned(),
-        tls: identity.tls.clone(),
-    })
 }
 
 // === impl Commands ===

@@ -8,21 +8,15 @@ mod cli;
 mod clock;
 mod config;
 mod daemon;
-mod est;
 mod https;
 mod identity;
 mod inventory;
 mod link;
 mod log;
-mod outbox;
-mod pairing;
-mod queue;
 mod status;
 mod telemetry;
 #[cfg(test)]
 mod testing;
-mod tls;
-mod token_text;
 
 use std::{pin::Pin, process::ExitCode, time::Duration};
 

@@ -8,7 +8,10 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::{link::LinkStatus, outbox::Outbox, pairing::Membership, queue::QueueStatus};
+use crate::{
+    identity::Membership,
+    link::{LinkStatus, Outbox, QueueStatus},
+};
 
 /// Where all parts can be looked at.
 #[derive(Debug)]

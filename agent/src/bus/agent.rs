@@ -7,7 +7,7 @@ use tracing::{error, warn};
 use zbus::{fdo, interface, object_server::InterfaceRef};
 
 use super::{NAME, PATH};
-use crate::{pairing::PairRequest, status::Shared};
+use crate::{identity::PairRequest, status::Shared};
 
 /// The object on the bus.
 pub(crate) struct Agent {
@@ -124,7 +124,7 @@ mod tests {
     use zbus::object_server::Interface;
 
     use super::*;
-    use crate::{outbox::Outbox, queue::Limits};
+    use crate::link::{Limits, Outbox};
 
     /// Name, signature and direction of everything that an introspection XML offers.
     fn offers(xml: &str) -> BTreeSet<String> {
@@ -165,7 +165,7 @@ mod tests {
         };
         let shared = Shared::new(
             watch::channel(crate::link::LinkStatus::default()).1,
-            watch::channel(crate::pairing::Membership::default()).1,
+            watch::channel(crate::identity::Membership::default()).1,
             Outbox::open(folder.path(), limits).unwrap(),
             None,
         );

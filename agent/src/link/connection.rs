@@ -18,8 +18,8 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::LinkError;
-use crate::{config, https, identity::Identity, outbox::Outbox, queue::Lane};
+use super::{LinkError, Outbox, queue::Lane};
+use crate::{config, https, identity::Identity};
 
 /// Port of MQTT over TLS (IANA: secure-mqtt).
 const MQTT_PORT: u16 = 8883;

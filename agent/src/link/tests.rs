@@ -4,10 +4,7 @@ use homeport_protocol::{Record, Report, Sequenced, command::Cancel, senml::Pack}
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::*;
-use crate::{
-    queue::Limits,
-    testing::{Seen, Server},
-};
+use crate::testing::{Seen, Server};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 

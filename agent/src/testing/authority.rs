@@ -15,7 +15,7 @@ use rcgen::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::est::{Hints, Key};
+use crate::identity::{Hints, Key};
 
 pub(super) const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 

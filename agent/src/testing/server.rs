@@ -23,10 +23,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{Authority, authority::YEAR};
-use crate::{
-    est::{Issued, Key},
-    identity::{Identity, IdentityStore},
-};
+use crate::identity::{Identity, IdentityStore, Issued, Key};
 
 pub(crate) const DEVICE: &str = "k2abcdefgh234567";
 

@@ -15,7 +15,7 @@ use homeport_protocol::{Inventory, Report, deployment::Progress, senml::Pack};
 use homeport_system::{Ticks, file::blocking};
 use tokio::sync::Notify;
 
-use crate::queue::{Lane, Limits, Queue, QueueStatus, Unsynced};
+use super::queue::{Lane, Limits, Queue, QueueStatus, Unsynced};
 
 /// See the module.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Who this device is, and to whom it belongs.
+//! Who this device is, and to whom it belongs, on disk.
 //!
 //! An identity is a directory with all that belongs together: key, certificate, CA and server. The present one is what
 //! the symbolic link `identity` points to, so that a new one takes its place in one step. One that is not yet proven
@@ -21,7 +21,7 @@ use rustls::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use super::{
     est::{self, Key},
     tls,
 };

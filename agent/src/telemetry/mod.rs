@@ -15,7 +15,7 @@ use homeport_system::{Ticks, clock::now_ms, file};
 
 use crate::{
     config::{self, Source},
-    outbox::Outbox,
+    link::Outbox,
 };
 
 /// Longest file of the kernel that is read, in bytes: /proc/stat of a machine with hundreds of cores, /proc/net/dev of one

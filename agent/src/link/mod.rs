@@ -4,6 +4,8 @@
 //! nowhere else.
 
 mod connection;
+mod outbox;
+mod queue;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -19,12 +21,14 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use self::connection::Connection;
+pub(crate) use self::{
+    outbox::{EngineSink, Outbox},
+    queue::{Limits, QueueStatus},
+};
 use crate::{
     clock,
     config::{self, Config},
-    identity::Identity,
-    outbox::Outbox,
-    pairing::Membership,
+    identity::{Identity, Membership},
 };
 
 /// A connection that lived this long was a good one: the next wait is short again.

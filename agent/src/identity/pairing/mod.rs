@@ -20,13 +20,16 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use super::{
+    est::{self, EstError, Hints, Key},
+    store::{Identity, IdentityError, IdentityStore},
+    tls, token_text,
+};
 use crate::{
     clock,
     config::Config,
-    est::{self, EstError, Hints, Key},
     https::{self, HttpsError},
-    identity::{Identity, IdentityError, IdentityStore},
-    inventory, tls, token_text,
+    inventory,
 };
 
 /// Name of the systemd credential that may hold a token.

@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn the_shipped_file_shows_the_defaults() {
-        let shipped = include_str!("../dist/agent.toml");
+        let shipped = include_str!("../../dist/agent.toml");
         assert_eq!(read(&[("agent.toml", shipped)]).unwrap(), Config::default());
         let mut keys = String::new();
         for line in shipped.lines() {
