@@ -149,7 +149,9 @@ impl Device for Commands {
             (Command::Unknown { kind }, _) => {
                 info!("the server's command {kind:?} is not known to this version");
                 let command = limits::clip(kind);
-                self.outbox.report(Report::Unsupported { command }).await;
+                self.outbox
+                    .report(Report::Unsupported { command, id: None })
+                    .await;
             }
         }
     }

@@ -37,6 +37,7 @@ pub(crate) fn collect(engine: &EngineStatus) -> Inventory {
         updater: engine.updater.clone(),
         compatible: engine.compatible.clone(),
         slots: reported(&engine.slots),
+        capabilities: Vec::new(),
     }
 }
 

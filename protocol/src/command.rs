@@ -5,10 +5,26 @@ use serde::{Deserialize, Serialize, ser::SerializeMap};
 use crate::{
     codec::{self, DecodeError},
     deployment::BundleOffer,
+    limits::MAX_COMMAND_ID,
 };
 
-/// What the server asks of a device. Commands are rows on the server first: they are sent again after a reconnect until
-/// the device has reported on them, so a device handles each idempotently.
+/// A command on its way to a device: the payload for [`crate::topic::Channel::Command`].
+///
+/// Commands are rows on the server first: they are sent again after a reconnect until the device has reported on them, so
+/// a device handles each idempotently.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// Names the command among all that this device ever gets, 1 to [`MAX_COMMAND_ID`] bytes. It comes from the command's
+    /// row, so a repeat has the same one; reports carry it back. Absent for a command without a row, and from older servers.
+    pub id: Option<String>,
+    /// From this moment on the command must not be begun: milliseconds since 1970-01-01T00:00:00Z. Absent: it never
+    /// expires.
+    pub expires_ms: Option<i64>,
+    /// What to do.
+    pub command: Command,
+}
+
+/// What the server asks of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Install this bundle.
@@ -40,26 +56,91 @@ pub struct Cancel {
     pub deployment: u64,
 }
 
-/// `kind` first, then the body: a receiver that does not know the kind never looks at the body.
+/// A receiver that does not know the kind never looks at the body.
 #[derive(Deserialize)]
-struct Envelope {
+struct Received {
     kind: String,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    expires_ms: Option<i64>,
     #[serde(default)]
     body: Option<ciborium::Value>,
 }
 
-// === impl Command ===
+// === impl Envelope ===
 
-impl Command {
-    /// The payload for [`crate::topic::Channel::Command`].
+impl Envelope {
+    /// Encodes it for the wire.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
     }
 
-    /// Reads what [`Command::encode`] wrote. An unknown kind is not an error.
+    /// Reads what [`Envelope::encode`] wrote. An unknown kind is not an error.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
-        let Envelope { kind, body } = codec::decode(payload)?;
+        let received: Received = codec::decode(payload)?;
+        if let Some(length) = received.id.as_ref().map(String::len) {
+            if length == 0 || length > MAX_COMMAND_ID {
+                return Err(DecodeError::Malformed(format!(
+                    "a command's id has 1 to {MAX_COMMAND_ID} bytes, this one has {length}"
+                )));
+            }
+        }
+        Ok(Self {
+            id: received.id,
+            expires_ms: received.expires_ms,
+            command: Command::read(received.kind, received.body)?,
+        })
+    }
+}
+
+impl From<Command> for Envelope {
+    /// A command without a row, which does not expire.
+    fn from(command: Command) -> Self {
+        Self {
+            id: None,
+            expires_ms: None,
+            command,
+        }
+    }
+}
+
+/// The kind comes first, the body last.
+impl Serialize for Envelope {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("kind", self.command.kind())?;
+        if let Some(id) = &self.id {
+            map.serialize_entry("id", id)?;
+        }
+        if let Some(expires_ms) = self.expires_ms {
+            map.serialize_entry("expires_ms", &expires_ms)?;
+        }
+        match &self.command {
+            Command::Deploy(deploy) => map.serialize_entry("body", deploy)?,
+            Command::Cancel(cancel) => map.serialize_entry("body", cancel)?,
+            Command::Inventory | Command::Unknown { .. } => {}
+        }
+        map.end()
+    }
+}
+
+// === impl Command ===
+
+impl Command {
+    /// The kind as it is called on the wire and in [`crate::Inventory::capabilities`].
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Deploy(_) => "deploy",
+            Self::Cancel(_) => "cancel",
+            Self::Inventory => "inventory",
+            Self::Unknown { kind } => kind,
+        }
+    }
+
+    fn read(kind: String, body: Option<ciborium::Value>) -> Result<Self, DecodeError> {
         let malformed = |error: ciborium::value::Error| DecodeError::Malformed(error.to_string());
         let body = body.unwrap_or(ciborium::Value::Null);
         Ok(match kind.as_str() {
@@ -70,24 +151,5 @@ impl Command {
                 kind: crate::limits::clip(kind),
             },
         })
-    }
-}
-
-impl Serialize for Command {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        match self {
-            Self::Deploy(deploy) => {
-                map.serialize_entry("kind", "deploy")?;
-                map.serialize_entry("body", deploy)?;
-            }
-            Self::Cancel(cancel) => {
-                map.serialize_entry("kind", "cancel")?;
-                map.serialize_entry("body", cancel)?;
-            }
-            Self::Inventory => map.serialize_entry("kind", "inventory")?,
-            Self::Unknown { kind } => map.serialize_entry("kind", kind)?,
-        }
-        map.end()
     }
 }

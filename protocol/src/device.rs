@@ -32,6 +32,10 @@ pub struct Inventory {
     pub compatible: String,
     /// The slots that the update backend manages.
     pub slots: Vec<Slot>,
+    /// Kinds of command that the agent understands ([`crate::Command::kind`]), at most
+    /// [`crate::limits::MAX_CAPABILITIES`]. Empty from agents that do not tell: they understand `deploy`, `cancel` and
+    /// `inventory`.
+    pub capabilities: Vec<String>,
 }
 
 /// One slot of the update backend.

@@ -26,6 +26,14 @@ pub const MAX_TEXT: usize = 1024;
 /// Most slots in one inventory.
 pub const MAX_SLOTS: usize = 32;
 
+/// Longest id of a command, in bytes.
+pub const MAX_COMMAND_ID: usize = 64;
+
+/// Most kinds of command that an inventory names, and the longest name of one in bytes.
+pub const MAX_CAPABILITIES: usize = 64;
+/// See [`MAX_CAPABILITIES`].
+pub const MAX_CAPABILITY: usize = 64;
+
 /// Messages that may be unacknowledged in one direction (MQTT 5 Receive Maximum).
 pub const RECEIVE_MAXIMUM: u16 = 16;
 

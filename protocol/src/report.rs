@@ -6,7 +6,7 @@ use crate::{
     codec::{self, DecodeError},
     deployment::{DeploymentState, Reason},
     device::Inventory,
-    limits::MAX_SLOTS,
+    limits::{MAX_CAPABILITIES, MAX_CAPABILITY, MAX_SLOTS},
 };
 
 /// A message of the device's queue with its place in it.
@@ -43,7 +43,11 @@ pub enum Report {
     Unsupported {
         /// The command's kind.
         command: String,
+        /// The command's id. Absent if it had none, and from older agents.
+        id: Option<String>,
     },
+    /// A command of a known kind was not begun, and will not be.
+    NotRun(NotRun),
     /// Something this side does not know yet. Stored by nobody, acknowledged, never fatal.
     Unknown {
         /// The kind as sent.
@@ -95,9 +99,42 @@ pub struct LocalInstall {
     pub at_ms: i64,
 }
 
+/// See [`Report::NotRun`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotRun {
+    /// The command's kind.
+    pub command: String,
+    /// The command's id. Absent if it had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// For programs.
+    pub cause: Cause,
+    /// For people: one sentence, at most [`crate::limits::MAX_TEXT`] bytes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// The device's clock, milliseconds since 1970-01-01T00:00:00Z.
+    #[serde(default)]
+    pub at_ms: i64,
+}
+
+/// Why a command was not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// It had expired when its turn came, by the device's clock.
+    Expired,
+    /// As many as the device lets wait were waiting already: send it again later.
+    TooMany,
+    /// A cause of a newer protocol.
+    #[serde(other)]
+    Other,
+}
+
 #[derive(Deserialize)]
 struct Envelope {
     kind: String,
+    #[serde(default)]
+    id: Option<String>,
     #[serde(default)]
     body: Option<ciborium::Value>,
 }
@@ -137,9 +174,17 @@ impl Serialize for Report {
                 map.serialize_entry("kind", "local_install")?;
                 map.serialize_entry("body", install)?;
             }
-            Self::Unsupported { command } => {
+            Self::Unsupported { command, id } => {
                 map.serialize_entry("kind", "unsupported")?;
                 map.serialize_entry("body", command)?;
+                // Beside the body, which older servers expect to be a text.
+                if let Some(id) = id {
+                    map.serialize_entry("id", id)?;
+                }
+            }
+            Self::NotRun(not_run) => {
+                map.serialize_entry("kind", "not_run")?;
+                map.serialize_entry("body", not_run)?;
             }
             Self::Unknown { kind } => map.serialize_entry("kind", kind)?,
         }
@@ -149,13 +194,16 @@ impl Serialize for Report {
 
 impl<'de> Deserialize<'de> for Report {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Envelope { kind, body } = Envelope::deserialize(deserializer)?;
+        let Envelope { kind, id, body } = Envelope::deserialize(deserializer)?;
         let body = body.unwrap_or(ciborium::Value::Null);
         let report = match kind.as_str() {
             "inventory" => body.deserialized().map(Self::Inventory),
             "deployment" => body.deserialized().map(Self::Deployment),
             "local_install" => body.deserialized().map(Self::LocalInstall),
-            "unsupported" => body.deserialized().map(|command| Self::Unsupported { command }),
+            "unsupported" => body
+                .deserialized()
+                .map(|command| Self::Unsupported { command, id }),
+            "not_run" => body.deserialized().map(Self::NotRun),
             _ => Ok(Self::Unknown {
                 kind: crate::limits::clip(kind),
             }),
@@ -164,6 +212,14 @@ impl<'de> Deserialize<'de> for Report {
         if let Self::Inventory(inventory) = &report {
             if inventory.slots.len() > MAX_SLOTS {
                 return Err(serde::de::Error::custom("too many slots"));
+            }
+            let capabilities = &inventory.capabilities;
+            if capabilities.len() > MAX_CAPABILITIES
+                || capabilities.iter().any(|kind| kind.len() > MAX_CAPABILITY)
+            {
+                return Err(serde::de::Error::custom(
+                    "too many capabilities, or too long ones",
+                ));
             }
         }
         Ok(report)

@@ -3,9 +3,10 @@
 use ciborium::cbor;
 use homeport_protocol::{
     BundleOffer, Command, DeploymentState, FailureCode, Inventory, Reason, Record, Report, Sequenced, Slot,
-    command::{Cancel, Deploy},
+    command::{Cancel, Deploy, Envelope},
     deployment::Progress,
-    report::{DeploymentReport, LocalInstall},
+    limits::{MAX_CAPABILITIES, MAX_CAPABILITY, MAX_COMMAND_ID},
+    report::{Cause, DeploymentReport, LocalInstall, NotRun},
     senml::Pack,
 };
 use proptest::prelude::*;
@@ -88,6 +89,19 @@ fn command() -> impl Strategy<Value = Command> {
     ]
 }
 
+fn envelope() -> impl Strategy<Value = Envelope> {
+    (
+        prop::option::of("[a-z0-9-]{1,64}"),
+        prop::option::of(any::<i64>()),
+        command(),
+    )
+        .prop_map(|(id, expires_ms, command)| Envelope {
+            id,
+            expires_ms,
+            command,
+        })
+}
+
 fn slot() -> impl Strategy<Value = Slot> {
     (text(), text(), text(), text(), text(), text()).prop_map(
         |(name, bootname, state, boot_status, version, installed_at)| Slot {
@@ -108,15 +122,22 @@ fn inventory() -> impl Strategy<Value = Inventory> {
         prop::option::of(text()),
         prop::option::of(text()),
         prop::collection::vec(slot(), 0..4),
+        prop::collection::vec(text(), 0..4),
     )
-        .prop_map(|(agent_version, os, serial, model, slots)| Inventory {
-            agent_version,
-            os,
-            serial,
-            model,
-            slots,
-            ..Inventory::default()
-        })
+        .prop_map(
+            |(agent_version, os, serial, model, slots, capabilities)| Inventory {
+                agent_version,
+                os,
+                serial,
+                model,
+                slots,
+                capabilities: capabilities
+                    .into_iter()
+                    .map(|kind| kind.chars().take(8).collect())
+                    .collect(),
+                ..Inventory::default()
+            },
+        )
 }
 
 fn report() -> impl Strategy<Value = Report> {
@@ -156,7 +177,23 @@ fn report() -> impl Strategy<Value = Report> {
                 })
             }
         ),
-        text().prop_map(|command| Report::Unsupported { command }),
+        (text(), prop::option::of(text())).prop_map(|(command, id)| Report::Unsupported { command, id }),
+        (
+            text(),
+            prop::option::of(text()),
+            any::<bool>(),
+            text(),
+            any::<i64>()
+        )
+            .prop_map(|(command, id, expired, detail, at_ms)| {
+                Report::NotRun(NotRun {
+                    command,
+                    id,
+                    cause: if expired { Cause::Expired } else { Cause::TooMany },
+                    detail,
+                    at_ms,
+                })
+            }),
     ]
 }
 
@@ -183,8 +220,8 @@ fn record() -> impl Strategy<Value = Record> {
 
 proptest! {
     #[test]
-    fn commands(command in command()) {
-        prop_assert_eq!(Command::decode(&command.encode()).unwrap(), command);
+    fn commands(envelope in envelope()) {
+        prop_assert_eq!(Envelope::decode(&envelope.encode()).unwrap(), envelope);
     }
 
     #[test]
@@ -213,7 +250,7 @@ proptest! {
         bytes.truncate(cut.index(bytes.len() + 1));
         let _ = Sequenced::<Report>::decode(&bytes);
         let _ = Sequenced::<Pack>::decode(&bytes);
-        let _ = Command::decode(&bytes);
+        let _ = Envelope::decode(&bytes);
         let _ = Progress::decode(&bytes);
     }
 
@@ -221,7 +258,7 @@ proptest! {
     fn noise_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
         let _ = Sequenced::<Report>::decode(&bytes);
         let _ = Sequenced::<Pack>::decode(&bytes);
-        let _ = Command::decode(&bytes);
+        let _ = Envelope::decode(&bytes);
     }
 }
 
@@ -236,7 +273,7 @@ fn bytes(value: &ciborium::Value) -> Vec<u8> {
 fn unknown_kinds_are_not_fatal() {
     let command = cbor!({ "kind" => "self-destruct", "body" => [1, 2, 3] }).unwrap();
     assert_eq!(
-        Command::decode(&bytes(&command)).unwrap(),
+        Envelope::decode(&bytes(&command)).unwrap().command,
         Command::Unknown {
             kind: "self-destruct".into()
         }
@@ -269,14 +306,99 @@ fn unknown_fields_and_words_are_tolerated() {
 
 #[test]
 fn what_follows_a_message_is_refused() {
-    let mut bytes = Command::Inventory.encode();
+    let mut bytes = Envelope::from(Command::Inventory).encode();
     bytes.push(0);
-    assert!(Command::decode(&bytes).is_err());
+    assert!(Envelope::decode(&bytes).is_err());
 }
 
 #[test]
 fn deep_nesting_is_refused() {
     let mut bytes = vec![0x81; 10_000];
     bytes.push(0);
-    assert!(Command::decode(&bytes).is_err());
+    assert!(Envelope::decode(&bytes).is_err());
+}
+
+#[test]
+fn older_and_newer_servers_are_understood() {
+    let cancel = Command::Cancel(Cancel { deployment: 7 });
+    let older = cbor!({ "kind" => "cancel", "body" => { "deployment" => 7 } }).unwrap();
+    assert_eq!(
+        Envelope::decode(&bytes(&older)).unwrap(),
+        Envelope::from(cancel.clone())
+    );
+    let newer = cbor!({
+        "kind" => "cancel", "id" => "cancel-7", "expires_ms" => 1_795_294_020_000_i64, "priority" => "high",
+        "body" => { "deployment" => 7 },
+    })
+    .unwrap();
+    let expected = Envelope {
+        id: Some("cancel-7".into()),
+        expires_ms: Some(1_795_294_020_000),
+        command: cancel,
+    };
+    assert_eq!(Envelope::decode(&bytes(&newer)).unwrap(), expected);
+}
+
+#[test]
+fn older_and_newer_agents_are_understood() {
+    let report = |message: ciborium::Value| {
+        let report = cbor!({ "q" => 1, "s" => 2, "m" => message }).unwrap();
+        Sequenced::<Report>::decode(&bytes(&report)).map(|report| report.message)
+    };
+    let older = cbor!({ "kind" => "unsupported", "body" => "fly" }).unwrap();
+    let unsupported = |id| Report::Unsupported {
+        command: "fly".into(),
+        id,
+    };
+    assert_eq!(report(older).unwrap(), unsupported(None));
+    // As an older server reads it, the body is still the text.
+    let newer = unsupported(Some("a".into()));
+    let message = ciborium::Value::serialized(&newer).unwrap();
+    let expected = cbor!({ "kind" => "unsupported", "body" => "fly", "id" => "a" }).unwrap();
+    assert_eq!(message, expected);
+
+    let not_run =
+        cbor!({ "kind" => "not_run", "body" => { "command" => "fly", "cause" => "rain" } }).unwrap();
+    let Report::NotRun(not_run) = report(not_run).unwrap() else {
+        panic!("not about a command");
+    };
+    assert_eq!((not_run.cause, not_run.id), (Cause::Other, None));
+
+    let inventory = cbor!({ "kind" => "inventory", "body" => { "hostname" => "a" } }).unwrap();
+    let Report::Inventory(inventory) = report(inventory).unwrap() else {
+        panic!("no inventory");
+    };
+    assert!(inventory.capabilities.is_empty());
+}
+
+#[test]
+fn ids_and_capabilities_have_limits() {
+    let command = |id: String| Envelope {
+        id: Some(id),
+        ..Envelope::from(Command::Inventory)
+    };
+    for (length, is_fine) in [
+        (0, false),
+        (1, true),
+        (MAX_COMMAND_ID, true),
+        (MAX_COMMAND_ID + 1, false),
+    ] {
+        let payload = command("x".repeat(length)).encode();
+        assert_eq!(Envelope::decode(&payload).is_ok(), is_fine, "{length}");
+    }
+    let inventory = |count: usize, length: usize| {
+        let message = Report::Inventory(Inventory {
+            capabilities: vec!["x".repeat(length); count],
+            ..Inventory::default()
+        });
+        let report = Sequenced {
+            queue: 1,
+            sequence: 1,
+            message,
+        };
+        Sequenced::<Report>::decode(&report.encode())
+    };
+    assert!(inventory(MAX_CAPABILITIES, MAX_CAPABILITY).is_ok());
+    assert!(inventory(MAX_CAPABILITIES + 1, 1).is_err());
+    assert!(inventory(1, MAX_CAPABILITY + 1).is_err());
 }

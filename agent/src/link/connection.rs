@@ -4,6 +4,7 @@ use std::{collections::VecDeque, io, pin::Pin, time::Duration};
 
 use homeport_protocol::{
     Command, DeviceId, Topic,
+    command::Envelope,
     limits::{MAX_PACKET, RECEIVE_MAXIMUM},
     topic::Channel,
 };
@@ -154,8 +155,8 @@ impl Connection {
             let Incoming::Publish(publish) = incoming.ok_or(LinkError::Stopped)?? else {
                 continue;
             };
-            match Command::decode(&publish.payload) {
-                Ok(command) => return Ok((command, publish)),
+            match Envelope::decode(&publish.payload) {
+                Ok(envelope) => return Ok((envelope.command, publish)),
                 Err(error) => {
                     warn!("a command that cannot be understood is dropped: {error}");
                     self.acknowledge(&publish)?;

@@ -1,6 +1,10 @@
 use std::sync::Mutex;
 
-use homeport_protocol::{Record, Report, Sequenced, command::Cancel, senml::Pack};
+use homeport_protocol::{
+    Record, Report, Sequenced,
+    command::{Cancel, Envelope},
+    senml::Pack,
+};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::*;
@@ -106,6 +110,7 @@ impl Bench {
 fn unsupported(command: &str) -> Report {
     Report::Unsupported {
         command: command.to_owned(),
+        id: None,
     }
 }
 
@@ -169,7 +174,7 @@ fn more_than_the_window_goes_out_as_acknowledgements_come() {
         }
         let mut next = 0;
         while next < 100 {
-            if let (_, Report::Unsupported { command }) = bench.report().await {
+            if let (_, Report::Unsupported { command, .. }) = bench.report().await {
                 assert_eq!(command, next.to_string());
                 next += 1;
             }
@@ -185,7 +190,7 @@ fn a_command_is_acknowledged_once_it_was_taken() {
         bench.report().await;
         let closed = bench.gate.clone().lock_owned().await;
         let command = Command::Cancel(Cancel { deployment: 7 });
-        bench.server.command(command.encode());
+        bench.server.command(Envelope::from(command.clone()).encode());
         assert_eq!(bench.commands.recv().await, Some(command));
         // The client has had its turn, and the server has seen nothing of it.
         for _ in 0..100 {
@@ -199,7 +204,7 @@ fn a_command_is_acknowledged_once_it_was_taken() {
         bench.server.until(&Seen::PubAck).await;
         bench
             .server
-            .command(Command::Unknown { kind: "fly".into() }.encode());
+            .command(Envelope::from(Command::Unknown { kind: "fly".into() }).encode());
         let kind = bench.commands.recv().await;
         assert_eq!(kind, Some(Command::Unknown { kind: "fly".into() }));
     });

@@ -6,8 +6,11 @@ use std::net::SocketAddr;
 
 use homeport_api::{Device, DeviceProgress, Event, Why};
 use homeport_protocol::{
-    Command, DeploymentState, DeviceId, FailureCode, Inventory, Report, Sequenced, deployment::Progress,
-    report::LocalInstall, senml::Pack, topic::Channel,
+    Command, DeploymentState, DeviceId, FailureCode, Inventory, Report, Sequenced,
+    deployment::Progress,
+    report::{LocalInstall, NotRun},
+    senml::Pack,
+    topic::Channel,
 };
 
 use crate::{
@@ -203,15 +206,32 @@ fn take(tx: &Tx, now_ms: i64, device: &str, report: Report, new: bool) -> Result
             take_local_install(tx, now_ms, device, &install)?;
             outcome.device = tx.device(device)?;
         }
-        Report::Unsupported { command } if new => {
+        Report::Unsupported { command, id } if new => {
+            let (command, id) = (told(&command), id.as_deref().map(told));
             tracing::warn!(
                 device,
                 command,
+                id,
                 "the device's agent does not know this command: update it"
+            );
+        }
+        Report::NotRun(not_run) if new => {
+            let NotRun { cause, at_ms, .. } = not_run;
+            let (command, id) = (told(&not_run.command), not_run.id.as_deref().map(told));
+            let detail = told(&not_run.detail);
+            tracing::warn!(
+                device,
+                command,
+                id,
+                ?cause,
+                detail,
+                at_ms,
+                "the device did not run a command"
             );
         }
         Report::Deployment(_)
         | Report::LocalInstall(_)
+        | Report::NotRun(_)
         | Report::Unsupported { .. }
         | Report::Unknown { .. } => {}
     }
@@ -297,7 +317,8 @@ fn clip(mut inventory: Inventory) -> Inventory {
     let optional = [&mut inventory.serial, &mut inventory.model]
         .into_iter()
         .flatten();
-    for text in texts.into_iter().chain(of_slots).chain(optional) {
+    let texts = texts.into_iter().chain(of_slots).chain(optional);
+    for text in texts.chain(&mut inventory.capabilities) {
         *text = told(text);
     }
     inventory

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use homeport_protocol::{Command, DeviceId};
+use homeport_protocol::{Command, DeviceId, command::Envelope};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -189,7 +189,7 @@ impl fmt::Debug for Registry {
 impl Link {
     /// Queues a command. `false` if the connection is closing, or too many wait already.
     pub(super) fn push(&self, command: &Command) -> bool {
-        let payload = Bytes::from(command.encode());
+        let payload = Bytes::from(envelope(command).encode());
         let mut inbox = self.inbox.lock();
         if inbox.closed || inbox.commands.len() >= MAX_WAITING {
             return false;
@@ -297,14 +297,46 @@ impl Link {
     }
 }
 
+/// A command with the id of its row: a deployment has one row for each device, which offers it and may cancel it.
+fn envelope(command: &Command) -> Envelope {
+    let id = match command {
+        Command::Deploy(deploy) => Some(format!("deploy-{}", deploy.deployment)),
+        Command::Cancel(cancel) => Some(format!("cancel-{}", cancel.deployment)),
+        Command::Inventory | Command::Unknown { .. } => None,
+    };
+    Envelope {
+        id,
+        ..Envelope::from(command.clone())
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use homeport_protocol::{
+        BundleOffer,
+        command::{Cancel, Deploy},
+    };
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(90);
 
     fn device() -> DeviceId {
         "a".parse().unwrap()
+    }
+
+    fn deploy(deployment: u64) -> Command {
+        Command::Deploy(Deploy {
+            deployment,
+            bundle: BundleOffer {
+                id: String::new(),
+                size: 0,
+                path: String::new(),
+                version: String::new(),
+                compatible: String::new(),
+                manifest_hash: None,
+            },
+        })
     }
 
     #[tokio::test(start_paused = true)]
@@ -373,6 +405,21 @@ mod tests {
     }
 
     #[test]
+    fn a_repeated_command_has_the_same_id() {
+        let id = |command: &Command| envelope(command).id;
+        let cancel = |deployment| Command::Cancel(Cancel { deployment });
+        assert_eq!(id(&cancel(7)).as_deref(), Some("cancel-7"));
+        assert_eq!(id(&cancel(7)), id(&cancel(7)));
+        assert_ne!(id(&cancel(7)), id(&cancel(8)));
+        // The device never mistakes the end of an update for its beginning.
+        assert_eq!(id(&deploy(7)).as_deref(), Some("deploy-7"));
+        assert_eq!(id(&Command::Inventory), None);
+        // No number is too long for an id.
+        let longest = envelope(&deploy(u64::MAX));
+        assert_eq!(Envelope::decode(&longest.encode()).unwrap(), longest);
+    }
+
+    #[test]
     fn commands_keep_their_order() {
         let registry = Registry::new();
         let link = registry.join(&device(), LIMIT);
@@ -383,7 +430,7 @@ mod tests {
         let taken = [link.take(1), link.take(9)].concat();
         let decoded: Vec<_> = taken
             .iter()
-            .map(|payload| Command::decode(payload).unwrap())
+            .map(|payload| Envelope::decode(payload).unwrap().command)
             .collect();
         assert_eq!(decoded, commands);
         link.shut();

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 
 use homeport_protocol::{
-    Command, DeploymentState, Inventory, Record, Report, Sequenced, deployment::Progress,
+    Command, DeploymentState, Inventory, Record, Report, Sequenced, command::Envelope, deployment::Progress,
     report::DeploymentReport, senml::Pack,
 };
 use mqtt_proto::{QosPid, v5};
@@ -62,7 +62,7 @@ fn command(link: &mut Link) -> Command {
             if let QosPid::Level1(id) = publish.qos_pid {
                 link.acknowledge(id);
             }
-            Command::decode(&publish.payload).unwrap()
+            Envelope::decode(&publish.payload).unwrap().command
         }
         other => panic!("not PUBLISH: {other:?}"),
     }

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use homeport_protocol::Command;
+use homeport_protocol::{Command, command::Envelope};
 use mqtt_proto::{QoS, TopicFilter, TopicName, v3};
 use rumqttc::{AsyncClient, Incoming, MqttOptions, TlsConfiguration, Transport};
 
@@ -49,7 +49,10 @@ async fn clients_of_3_1_1_are_served() {
     let Some(v3::Packet::Publish(publish)) = device.receive_v3().await else {
         panic!("no command");
     };
-    assert_eq!(Command::decode(&publish.payload).unwrap(), Command::Inventory);
+    assert_eq!(
+        Envelope::decode(&publish.payload).unwrap().command,
+        Command::Inventory
+    );
     device
         .send_v3(v3::Packet::Puback(publish.qos_pid.pid().unwrap()))
         .await;
@@ -85,7 +88,7 @@ async fn the_agent_s_client_library_gets_along() {
     let command = async {
         loop {
             if let rumqttc::Event::Incoming(Incoming::Publish(publish)) = events.poll().await.unwrap() {
-                return Command::decode(&publish.payload).unwrap();
+                return Envelope::decode(&publish.payload).unwrap().command;
             }
         }
     };
@@ -144,7 +147,10 @@ async fn mosquitto_s_clients_get_along() {
         server.expect(&Event::Connected(identity.id.clone())).await;
         assert!(server.registry.send(&identity.id, &Command::Inventory));
         let output = patiently(subscriber.wait_with_output()).await.unwrap();
-        assert_eq!(Command::decode(&output.stdout).unwrap(), Command::Inventory);
+        assert_eq!(
+            Envelope::decode(&output.stdout).unwrap().command,
+            Command::Inventory
+        );
         server.expect(&Event::Disconnected(identity.id.clone())).await;
     }
 }

@@ -3,7 +3,9 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use homeport_protocol::{Command, DeviceId, Inventory, Report, Sequenced, deployment::Progress, senml::Pack};
+use homeport_protocol::{
+    Command, DeviceId, Inventory, Report, Sequenced, command::Envelope, deployment::Progress, senml::Pack,
+};
 use homeport_server::{
     ca::{Authority, CertificateRequest, Fingerprint},
     limits::Limits,
@@ -411,7 +413,10 @@ impl Device {
         match self.receive().await {
             Some(v5::Packet::Publish(publish)) => {
                 assert_eq!(publish.topic_name, self.topic("command"));
-                (publish.qos_pid, Command::decode(&publish.payload).unwrap())
+                (
+                    publish.qos_pid,
+                    Envelope::decode(&publish.payload).unwrap().command,
+                )
             }
             other => panic!("not PUBLISH: {other:?}"),
         }
