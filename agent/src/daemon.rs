@@ -161,9 +161,9 @@ impl Device for Commands {
         inventory::collect(&engine.unwrap_or_default())
     }
 
-    async fn connected(&self) {
+    fn connected(&self) {
         if let Some(engine) = &self.engine {
-            engine.network_up().await;
+            engine.network_up();
         }
     }
 }

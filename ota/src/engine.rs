@@ -13,7 +13,7 @@ use homeport_protocol::{DeploymentState, FailureCode, Reason, Report, Slot, comm
 use homeport_system::file::{self, blocking};
 use serde::Serialize;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinSet,
 };
 
@@ -36,6 +36,7 @@ pub struct Engine;
 pub struct EngineHandle {
     orders: mpsc::Sender<Order>,
     status: watch::Receiver<EngineStatus>,
+    network_up: Arc<Notify>,
 }
 
 /// What the engine is doing, for people and for the inventory.
@@ -70,7 +71,6 @@ pub struct DeploymentStatus {
 enum Order {
     Deploy(Deploy),
     Cancel(u64),
-    NetworkUp,
 }
 
 // === impl Engine ===
@@ -94,8 +94,13 @@ impl Engine {
         let core = Arc::new(Core::new(config, backend, sink, upstream, boot_id, persisted));
         let (orders, inbox) = mpsc::channel(MAX_ORDERS);
         let status = core.status.subscribe();
-        tokio::spawn(run(core, inbox));
-        Ok(EngineHandle { orders, status })
+        let network_up = Arc::new(Notify::new());
+        tokio::spawn(run(core, inbox, network_up.clone()));
+        Ok(EngineHandle {
+            orders,
+            status,
+            network_up,
+        })
     }
 }
 
@@ -113,9 +118,10 @@ impl EngineHandle {
         self.send(Order::Cancel(deployment)).await;
     }
 
-    /// The link to the server has just come up: a download that waits for its next try goes on at once.
-    pub async fn network_up(&self) {
-        self.send(Order::NetworkUp).await;
+    /// The link to the server has just come up: a download that waits for its next try goes on at once. Orders that wait
+    /// do not hold this up.
+    pub fn network_up(&self) {
+        self.network_up.notify_one();
     }
 
     /// What the engine is doing now.
@@ -132,7 +138,11 @@ impl EngineHandle {
 }
 
 /// Runs until the last handle is dropped, and its tasks with it.
-async fn run<B: Backend, S: ReportSink>(core: Arc<Core<B, S>>, mut inbox: mpsc::Receiver<Order>) {
+async fn run<B: Backend, S: ReportSink>(
+    core: Arc<Core<B, S>>,
+    mut inbox: mpsc::Receiver<Order>,
+    network_up: Arc<Notify>,
+) {
     let mut tasks = JoinSet::new();
     tasks.spawn({
         let core = core.clone();
@@ -142,15 +152,21 @@ async fn run<B: Backend, S: ReportSink>(core: Arc<Core<B, S>>, mut inbox: mpsc::
         let core = core.clone();
         async move { core.watch_local_installs().await }
     });
-    while let Some(order) = inbox.recv().await {
-        match order {
-            Order::Deploy(deploy) => core.deploy(deploy).await,
-            Order::Cancel(deployment) => core.cancel(deployment).await,
-            Order::NetworkUp => {
+    tasks.spawn({
+        let core = core.clone();
+        async move {
+            loop {
+                network_up.notified().await;
                 if let Some(relay) = core.relay() {
                     relay.network_up();
                 }
             }
+        }
+    });
+    while let Some(order) = inbox.recv().await {
+        match order {
+            Order::Deploy(deploy) => core.deploy(deploy).await,
+            Order::Cancel(deployment) => core.cancel(deployment).await,
         }
     }
 }

@@ -43,7 +43,7 @@ pub(crate) trait Device: Send + Sync + 'static {
     fn inventory(&self) -> Inventory;
 
     /// The connection has just come up.
-    fn connected(&self) -> impl Future<Output = ()> + Send;
+    fn connected(&self);
 }
 
 /// How the connection stands.
@@ -232,7 +232,7 @@ impl<D: Device> Link<D> {
         }
         self.outbox.take_inventory_request();
         self.outbox.inventory(self.device.inventory());
-        self.device.connected().await;
+        self.device.connected();
         loop {
             self.heartbeat.beat();
             if self.outbox.take_inventory_request() {

@@ -44,7 +44,7 @@ impl Device for FakeDevice {
         }
     }
 
-    async fn connected(&self) {
+    fn connected(&self) {
         *self.connections.lock().unwrap() += 1;
     }
 }

@@ -782,7 +782,7 @@ async fn an_outage_during_the_installation_only_delays_it() {
     })
     .await;
     device.server.set(Faults::default());
-    handle.network_up().await;
+    handle.network_up();
     eventually("installed", async || {
         path(&device).contains(&DeploymentState::Rebooting)
     })
