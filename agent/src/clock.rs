@@ -18,10 +18,15 @@ pub(crate) fn is_unset() -> bool {
     since_epoch() < build_time()
 }
 
-/// The system's clock for people: `2026-11-26T23:50:00Z`.
+/// The system's clock for people.
 pub(crate) fn now_utc() -> String {
-    DateTime::from_unix_duration(since_epoch())
-        .map_or_else(|_| "a year after 9999".to_owned(), |now| now.to_string())
+    utc(since_epoch())
+}
+
+/// A time since 1970 for people: `2026-11-26T23:50:00Z`.
+pub(crate) fn utc(since_epoch: Duration) -> String {
+    DateTime::from_unix_duration(since_epoch)
+        .map_or_else(|_| "a year after 9999".to_owned(), |time| time.to_string())
 }
 
 /// When this program was built, milliseconds since 1970.

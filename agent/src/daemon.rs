@@ -3,11 +3,8 @@
 use std::{io, sync::Arc};
 
 use homeport_ota::{Engine, EngineConfig, EngineHandle, Upstream, backend::rauc::Rauc};
-use homeport_protocol::{
-    Command, DeploymentState, FailureCode, Inventory, Reason, Report, limits, report::DeploymentReport,
-};
+use homeport_protocol::{Inventory, command::Envelope};
 use homeport_system::{
-    clock::now_ms,
     file,
     service::{self, Heartbeat},
 };
@@ -20,10 +17,11 @@ use tracing::{error, info, warn};
 
 use crate::{
     bus,
+    command::{CAPABILITIES, Commands, Updates},
     config::Config,
     identity::{PairError, Pairing, Upstreams},
     inventory,
-    link::{Device, EngineSink, Limits, Link, Outbox},
+    link::{EngineSink, Host, Limits, Link, Outbox},
     status::Shared,
     telemetry::Telemetry,
 };
@@ -45,9 +43,9 @@ pub(crate) enum DaemonError {
     Signal(io::Error),
 }
 
-/// Takes the server's commands.
-struct Commands {
-    outbox: Arc<Outbox>,
+/// The parts that the link needs.
+struct Device {
+    commands: Arc<Commands<Updates>>,
     engine: Option<EngineHandle>,
 }
 
@@ -72,15 +70,17 @@ pub(crate) async fn run(config: Config) -> Result<(), DaemonError> {
     };
     let heartbeat = Arc::new(Heartbeat::start());
     let (stop, stopped) = watch::channel(false);
-    let commands = Commands {
-        outbox: outbox.clone(),
+    let updates = Updates::new(engine.clone(), outbox.clone());
+    let commands = Arc::new(Commands::new(updates, outbox.clone()));
+    let device = Device {
+        commands: commands.clone(),
         engine: engine.clone(),
     };
     let (link, link_status) = Link::new(
         &config,
         outbox.clone(),
         membership.clone(),
-        commands,
+        device,
         heartbeat.clone(),
         stopped,
     );
@@ -106,6 +106,7 @@ pub(crate) async fn run(config: Config) -> Result<(), DaemonError> {
         () = outbox.flush_every(config.queue.flush_interval) => {}
         () = service::watch(&heartbeat, config.link.connect_timeout) => {}
         () = upstreams.run() => {}
+        () = commands.run() => {}
         () = shared.tell_systemd() => {}
         () = tell_bus => {}
         result = &mut link => error!("the link has ended: {result:?}"),
@@ -136,53 +137,21 @@ async fn start_engine(
         .ok()
 }
 
-// === impl Commands ===
+// === impl Device ===
 
-impl Device for Commands {
-    async fn command(&self, command: Command) {
-        match (command, &self.engine) {
-            (Command::Deploy(deploy), Some(engine)) => engine.deploy(deploy).await,
-            (Command::Cancel(cancel), Some(engine)) => engine.cancel(cancel.deployment).await,
-            (Command::Deploy(deploy), None) => self.refuse(deploy.deployment).await,
-            (Command::Cancel(cancel), None) => self.refuse(cancel.deployment).await,
-            (Command::Inventory, _) => self.outbox.request_inventory(),
-            (Command::Unknown { kind }, _) => {
-                info!("the server's command {kind:?} is not known to this version");
-                let command = limits::clip(kind);
-                self.outbox
-                    .report(Report::Unsupported { command, id: None })
-                    .await;
-            }
-        }
+impl Host for Device {
+    fn command(&self, envelope: Envelope) {
+        self.commands.accept(envelope);
     }
 
     fn inventory(&self) -> Inventory {
         let engine = self.engine.as_ref().map(EngineHandle::status);
-        inventory::collect(&engine.unwrap_or_default())
+        inventory::collect(&engine.unwrap_or_default(), &CAPABILITIES)
     }
 
     fn connected(&self) {
         if let Some(engine) = &self.engine {
             engine.network_up();
         }
-    }
-}
-
-impl Commands {
-    async fn refuse(&self, deployment: u64) {
-        let reason = Reason::new(
-            FailureCode::Backend,
-            "this device has no system bus through which an update backend could be reached",
-        );
-        let report = DeploymentReport {
-            deployment,
-            state: DeploymentState::Failed,
-            reason: Some(reason),
-            running_version: self.inventory().os_version,
-            running_slot: String::new(),
-            bytes_fetched: 0,
-            at_ms: now_ms(),
-        };
-        self.outbox.report(Report::Deployment(report)).await;
     }
 }

@@ -21,8 +21,8 @@ const OS_RELEASES: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
 /// Longest os-release that is read, in bytes.
 const MAX_OS_RELEASE: u64 = 16 * 1024;
 
-/// The device as it is now; what cannot be known stays empty.
-pub(crate) fn collect(engine: &EngineStatus) -> Inventory {
+/// The device as it is now; what cannot be known stays empty. `capabilities`: see [`Inventory::capabilities`].
+pub(crate) fn collect(engine: &EngineStatus, capabilities: &[&str]) -> Inventory {
     let os_release = os_release();
     Inventory {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -37,7 +37,7 @@ pub(crate) fn collect(engine: &EngineStatus) -> Inventory {
         updater: engine.updater.clone(),
         compatible: engine.compatible.clone(),
         slots: reported(&engine.slots),
-        capabilities: Vec::new(),
+        capabilities: capabilities.iter().map(|&kind| kind.to_owned()).collect(),
     }
 }
 
@@ -141,8 +141,9 @@ mod tests {
 
     #[test]
     fn this_machine_has_an_inventory() {
-        let inventory = collect(&EngineStatus::default());
+        let inventory = collect(&EngineStatus::default(), &["fly"]);
         assert!(!inventory.kernel.is_empty() && !inventory.architecture.is_empty());
         assert_eq!(inventory.boot_id.len(), 36);
+        assert_eq!(inventory.capabilities, ["fly"]);
     }
 }

@@ -6,6 +6,7 @@ mod bus;
 mod c_math;
 mod cli;
 mod clock;
+mod command;
 mod config;
 mod daemon;
 mod https;

@@ -57,7 +57,7 @@ pub async fn watch(heartbeat: &Heartbeat, longest_step: Duration) {
         } else {
             error!("no work is done any more; the watchdog will restart this process");
         }
-        heartbeat.asked.notify_one();
+        heartbeat.ask();
         ticks.next().await;
     }
 }
@@ -80,6 +80,11 @@ impl Heartbeat {
         }
     }
 
+    /// Asks whether work goes on.
+    pub fn ask(&self) {
+        self.asked.notify_one();
+    }
+
     /// Returns when somebody wants to know whether work goes on.
     pub async fn asked(&self) {
         self.asked.notified().await;
@@ -91,7 +96,9 @@ impl Heartbeat {
         self.last.store(now, Ordering::Relaxed);
     }
 
-    fn age(&self) -> Duration {
+    /// Time since the last beat, to a second.
+    #[must_use]
+    pub fn age(&self) -> Duration {
         let last = Duration::from_secs(self.last.load(Ordering::Relaxed).into());
         self.start.elapsed().saturating_sub(last)
     }

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, io, pin::Pin, time::Duration};
 
 use homeport_protocol::{
-    Command, DeviceId, Topic,
+    DeviceId, Topic,
     command::Envelope,
     limits::{MAX_PACKET, RECEIVE_MAXIMUM},
     topic::Channel,
@@ -134,7 +134,7 @@ impl Connection {
 
     /// Waits for a command. Meanwhile it frees in the outbox what the server has acknowledged, and wakes whoever waits for
     /// [`Outbox::changed`], because there is room in the window. Cancel-safe.
-    pub(super) async fn receive(&mut self, outbox: &Outbox) -> Result<(Command, Publish), LinkError> {
+    pub(super) async fn receive(&mut self, outbox: &Outbox) -> Result<(Envelope, Publish), LinkError> {
         loop {
             let incoming = match self.window.front_mut() {
                 None => self.events.recv().await,
@@ -156,7 +156,7 @@ impl Connection {
                 continue;
             };
             match Envelope::decode(&publish.payload) {
-                Ok(envelope) => return Ok((envelope.command, publish)),
+                Ok(envelope) => return Ok((envelope, publish)),
                 Err(error) => {
                     warn!("a command that cannot be understood is dropped: {error}");
                     self.acknowledge(&publish)?;
@@ -165,7 +165,7 @@ impl Connection {
         }
     }
 
-    /// Tells the server that its command was taken.
+    /// Tells the server that its command was accepted.
     pub(super) fn acknowledge(&mut self, publish: &Publish) -> Result<(), LinkError> {
         Ok(self.client.try_ack(publish)?)
     }

@@ -10,7 +10,7 @@ mod queue;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use homeport_ota::run_files::mark_server_reached;
-use homeport_protocol::{Command, Inventory};
+use homeport_protocol::{Inventory, command::Envelope};
 use homeport_system::{Backoff, clock::now_ms, service::Heartbeat};
 use rustls::AlertDescription;
 use serde::Serialize;
@@ -21,6 +21,8 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use self::connection::Connection;
+#[cfg(test)]
+pub(crate) use self::queue::Lane;
 pub(crate) use self::{
     outbox::{EngineSink, Outbox},
     queue::{Limits, QueueStatus},
@@ -35,9 +37,9 @@ use crate::{
 const GOOD_CONNECTION: Duration = Duration::from_secs(60);
 
 /// The rest of the agent, as the link needs it.
-pub(crate) trait Device: Send + Sync + 'static {
-    /// Takes a command. When this returns, the command is acknowledged.
-    fn command(&self, command: Command) -> impl Future<Output = ()> + Send;
+pub(crate) trait Host: Send + Sync + 'static {
+    /// Takes a command, and does not wait until it has been run. When this returns, the command is acknowledged.
+    fn command(&self, envelope: Envelope);
 
     /// The device as it is now.
     fn inventory(&self) -> Inventory;
@@ -89,13 +91,13 @@ pub(crate) enum LinkError {
 
 /// Keeps the device connected.
 #[derive(Debug)]
-pub(crate) struct Link<D> {
+pub(crate) struct Link<H> {
     config: config::Link,
     server: config::Server,
     run_dir: PathBuf,
     outbox: Arc<Outbox>,
     membership: watch::Receiver<Membership>,
-    device: D,
+    host: H,
     status: watch::Sender<LinkStatus>,
     heartbeat: Arc<Heartbeat>,
     stop: watch::Receiver<bool>,
@@ -127,13 +129,13 @@ impl From<rumqttc::ConnectionError> for LinkError {
 
 // === impl Link ===
 
-impl<D: Device> Link<D> {
+impl<H: Host> Link<H> {
     /// A link that connects once [`Link::run`] runs and there is an identity, and ends when `stop` becomes true.
     pub(crate) fn new(
         config: &Config,
         outbox: Arc<Outbox>,
         membership: watch::Receiver<Membership>,
-        device: D,
+        host: H,
         heartbeat: Arc<Heartbeat>,
         stop: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<LinkStatus>) {
@@ -147,7 +149,7 @@ impl<D: Device> Link<D> {
             run_dir: config.run_dir.clone(),
             outbox,
             membership,
-            device,
+            host,
             status,
             heartbeat,
             stop,
@@ -231,18 +233,18 @@ impl<D: Device> Link<D> {
             );
         }
         self.outbox.take_inventory_request();
-        self.outbox.inventory(self.device.inventory());
-        self.device.connected();
+        self.outbox.inventory(self.host.inventory());
+        self.host.connected();
         loop {
             self.heartbeat.beat();
             if self.outbox.take_inventory_request() {
-                self.outbox.inventory(self.device.inventory());
+                self.outbox.inventory(self.host.inventory());
             }
             connection.send(&self.outbox)?;
             tokio::select! {
                 command = connection.receive(&self.outbox) => {
-                    let (command, publish) = command?;
-                    self.device.command(command).await;
+                    let (envelope, publish) = command?;
+                    self.host.command(envelope);
                     connection.acknowledge(&publish)?;
                 }
                 () = self.outbox.changed() => {}

@@ -48,6 +48,13 @@ impl Outbox {
         self.sync(unsynced).await;
     }
 
+    /// Queues the answer to a command, and does not wait until it is safe: the server sends a command again whose answer
+    /// was lost.
+    pub(crate) fn answer(&self, report: Report) {
+        self.queue().push(Lane::Report, report);
+        self.changed.notify_one();
+    }
+
     /// Queues telemetry, to be written some time later.
     pub(crate) async fn telemetry(&self, pack: Pack) {
         let unsynced = self.queue().push(Lane::Telemetry, pack);

@@ -1,40 +1,60 @@
 use std::sync::Mutex;
 
 use homeport_protocol::{
-    Record, Report, Sequenced,
+    Command, Record, Report, Sequenced,
     command::{Cancel, Envelope},
     senml::Pack,
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::*;
-use crate::testing::{Seen, Server};
+use crate::{
+    command::{Commands, Runner, Update},
+    testing::{Seen, Server},
+};
 
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// After this time the heart has not beaten by chance.
+const STILL: Duration = Duration::from_secs(1);
 
 struct Bench {
     server: Server,
     outbox: Arc<Outbox>,
     stop: watch::Sender<bool>,
     status: watch::Receiver<LinkStatus>,
-    commands: mpsc::UnboundedReceiver<Command>,
-    /// Commands are taken only while this is free.
+    /// Updates that were begun.
+    updates: mpsc::UnboundedReceiver<Update>,
+    /// Updates end only while this is free.
     gate: Arc<tokio::sync::Mutex<()>>,
+    heartbeat: Arc<Heartbeat>,
     link: JoinHandle<()>,
     folder: tempfile::TempDir,
     membership: watch::Sender<Membership>,
 }
 
-struct FakeDevice {
-    commands: mpsc::UnboundedSender<Command>,
-    gate: Arc<tokio::sync::Mutex<()>>,
+struct FakeHost {
+    commands: Arc<Commands<Gated>>,
     connections: Mutex<u32>,
 }
 
-impl Device for FakeDevice {
-    async fn command(&self, command: Command) {
-        self.commands.send(command).unwrap();
+struct Gated {
+    begun: mpsc::UnboundedSender<Update>,
+    gate: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Runner for Gated {
+    type Order = Update;
+
+    async fn run(&self, update: Update) {
+        self.begun.send(update).unwrap();
         let _open = self.gate.lock().await;
+    }
+}
+
+impl Host for FakeHost {
+    fn command(&self, envelope: Envelope) {
+        self.commands.accept(envelope);
     }
 
     fn inventory(&self) -> Inventory {
@@ -73,22 +93,35 @@ impl Bench {
             error: None,
         });
         let (stop, stopped) = watch::channel(false);
-        let (sender, commands) = mpsc::unbounded_channel();
+        let (begun, updates) = mpsc::unbounded_channel();
         let gate = Arc::new(tokio::sync::Mutex::new(()));
-        let device = FakeDevice {
-            commands: sender,
+        let gated = Gated {
+            begun,
             gate: gate.clone(),
+        };
+        let commands = Arc::new(Commands::new(gated, outbox.clone()));
+        let host = FakeHost {
+            commands: commands.clone(),
             connections: Mutex::new(0),
         };
+        tokio::spawn(async move { commands.run().await });
         let heartbeat = Arc::new(Heartbeat::start());
-        let (link, status) = Link::new(&config, outbox.clone(), receiver, device, heartbeat, stopped);
+        let (link, status) = Link::new(
+            &config,
+            outbox.clone(),
+            receiver,
+            host,
+            heartbeat.clone(),
+            stopped,
+        );
         Self {
             server,
             outbox,
             stop,
             status,
-            commands,
+            updates,
             gate,
+            heartbeat,
             link: tokio::spawn(link.run()),
             folder,
             membership,
@@ -183,30 +216,75 @@ fn more_than_the_window_goes_out_as_acknowledgements_come() {
     });
 }
 
+/// A command with an id.
+fn command(id: &str, command: Command) -> Vec<u8> {
+    let envelope = Envelope {
+        id: Some(id.to_owned()),
+        ..Envelope::from(command)
+    };
+    envelope.encode()
+}
+
+fn cancel(deployment: u64) -> Cancel {
+    Cancel { deployment }
+}
+
 #[test]
-fn a_command_is_acknowledged_once_it_was_taken() {
+fn a_command_that_cannot_be_understood_is_acknowledged() {
     run(async {
         let mut bench = Bench::start().await;
         bench.report().await;
-        let closed = bench.gate.clone().lock_owned().await;
-        let command = Command::Cancel(Cancel { deployment: 7 });
-        bench.server.command(Envelope::from(command.clone()).encode());
-        assert_eq!(bench.commands.recv().await, Some(command));
-        // The client has had its turn, and the server has seen nothing of it.
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
-        assert!(bench.server.seen.try_recv().is_err());
-        drop(closed);
-        bench.server.until(&Seen::PubAck).await;
-
         bench.server.command(b"not cbor".to_vec());
         bench.server.until(&Seen::PubAck).await;
+        bench.server.command(command("a", Command::Cancel(cancel(7))));
+        assert_eq!(bench.updates.recv().await, Some(Update::Cancel(cancel(7))));
+    });
+}
+
+#[test]
+fn a_slow_command_stalls_nothing() {
+    run(async {
+        let mut bench = Bench::start().await;
+        bench.report().await;
+        bench.until_sent().await;
+        let closed = bench.gate.clone().lock_owned().await;
+        bench.server.command(command("a", Command::Cancel(cancel(7))));
+        assert_eq!(bench.updates.recv().await, Some(Update::Cancel(cancel(7))));
+        bench.server.until(&Seen::PubAck).await;
+        // A second one waits, and is acknowledged too.
+        bench.server.command(command("b", Command::Cancel(cancel(8))));
+        bench.server.until(&Seen::PubAck).await;
+
+        bench.outbox.report(unsupported("from the device")).await;
+        assert_eq!(bench.report().await.1, unsupported("from the device"));
+        bench.outbox.telemetry(pack("a")).await;
+        bench.server.published("/telemetry").await;
+        while bench.outbox.status().telemetry > 0 {
+            tokio::task::yield_now().await;
+        }
+        bench.until_sent().await;
+        while bench.heartbeat.age() < STILL {
+            tokio::task::yield_now().await;
+        }
+        while bench.heartbeat.age() >= STILL {
+            bench.heartbeat.ask();
+            tokio::task::yield_now().await;
+        }
+        // Other kinds are answered meanwhile.
+        bench.server.command(command("c", Command::Inventory));
+        assert!(matches!(bench.report().await.1, Report::Inventory(_)));
         bench
             .server
-            .command(Envelope::from(Command::Unknown { kind: "fly".into() }).encode());
-        let kind = bench.commands.recv().await;
-        assert_eq!(kind, Some(Command::Unknown { kind: "fly".into() }));
+            .command(command("d", Command::Unknown { kind: "fly".into() }));
+        let expected = Report::Unsupported {
+            command: "fly".to_owned(),
+            id: Some("d".to_owned()),
+        };
+        assert_eq!(bench.report().await.1, expected);
+
+        assert!(bench.updates.try_recv().is_err());
+        drop(closed);
+        assert_eq!(bench.updates.recv().await, Some(Update::Cancel(cancel(8))));
     });
 }
 
