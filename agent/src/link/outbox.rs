@@ -51,7 +51,7 @@ impl Outbox {
     /// Queues the answer to a command, and does not wait until it is safe: the server sends a command again whose answer
     /// was lost.
     pub(crate) fn answer(&self, report: Report) {
-        self.queue().push(Lane::Report, report);
+        self.queue().push_unhurried(Lane::Report, report);
         self.changed.notify_one();
     }
 

@@ -12,7 +12,7 @@ mod segment;
 
 use std::{
     fs::{self, File},
-    io,
+    io, mem,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -61,6 +61,8 @@ pub(crate) struct Queue {
     meta: Meta,
     reports: Row,
     telemetry: Row,
+    /// What [`Queue::push_unhurried`] left to sync.
+    unhurried: Unsynced,
     fault: Option<String>,
 }
 
@@ -125,6 +127,7 @@ impl Queue {
             limits,
             reports,
             telemetry,
+            unhurried: Unsynced::default(),
             fault: None,
             meta: match meta {
                 Some(meta) => meta,
@@ -163,6 +166,12 @@ impl Queue {
         };
         self.enforce_limits();
         unsynced
+    }
+
+    /// Takes a message that may be lost with the power: it is safe once the next of its lane is, or after the next flush.
+    pub(crate) fn push_unhurried<T: Serialize>(&mut self, lane: Lane, message: T) {
+        let unsynced = self.push(lane, message);
+        self.unhurried.join(unsynced);
     }
 
     /// Takes a message that only makes sense on the present connection; see [`Queue::drop_volatile`].
@@ -309,7 +318,8 @@ impl Queue {
     fn write_out(&mut self, lane: Lane) -> Unsynced {
         let directory = self.directory.clone();
         match self.row_mut(lane).write_out(&directory) {
-            Ok(unsynced) => {
+            Ok(mut unsynced) => {
+                unsynced.join(mem::take(&mut self.unhurried));
                 let nothing_waits = self.reports.in_memory == 0 && self.telemetry.in_memory == 0;
                 if nothing_waits && self.reserve().is_ok() {
                     self.fault = None;
@@ -433,7 +443,7 @@ impl Unsynced {
     }
 
     fn join(&mut self, other: Self) {
-        self.files.extend(other.files);
+        other.files.into_iter().for_each(|file| self.add(file));
         self.directory = self.directory.take().or(other.directory);
     }
 }

@@ -61,6 +61,23 @@ fn reports_survive_and_keep_their_order_and_queue() {
 }
 
 #[test]
+fn what_may_be_lost_is_safe_with_the_next_report_or_flush() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut queue = Queue::open(folder.path(), GENEROUS).unwrap();
+    for message in ["a", "b"] {
+        queue.push_unhurried(Lane::Report, message);
+    }
+    // The file is new, and was never synced: neither it nor its name is safe yet.
+    let unsynced = queue.push(Lane::Report, "c");
+    assert_eq!(unsynced.directory.as_deref(), Some(folder.path()));
+    assert_eq!(unsynced.files.len(), 1);
+    assert!(queue.flush().is_empty());
+    queue.push_unhurried(Lane::Report, "d");
+    assert_eq!(queue.flush().files.len(), 1);
+    assert_eq!(drain(&mut queue, Lane::Report).len(), 4);
+}
+
+#[test]
 fn what_is_acknowledged_is_gone_from_disk() {
     let folder = tempfile::tempdir().unwrap();
     let mut queue = Queue::open(folder.path(), GENEROUS).unwrap();
