@@ -45,9 +45,8 @@ pub(super) struct Connection {
     driver: JoinHandle<()>,
     device: DeviceId,
     window: VecDeque<InFlight>,
-    /// Highest sequence that was sent.
-    sent_report: u64,
-    sent_telemetry: u64,
+    /// Highest sequence of each lane that was sent.
+    sent: [u64; Lane::ALL.len()],
     /// Until then no telemetry is sent: the server has no room for it.
     telemetry_waits: Option<Instant>,
     quota_pause: Duration,
@@ -86,8 +85,7 @@ impl Connection {
             driver: tokio::spawn(drive(event_loop, sender)),
             device: identity.device.clone(),
             window: VecDeque::with_capacity(WINDOW),
-            sent_report: 0,
-            sent_telemetry: 0,
+            sent: [0; Lane::ALL.len()],
             telemetry_waits: None,
             quota_pause: config.backoff_max,
         };
@@ -108,28 +106,29 @@ impl Connection {
         }
     }
 
-    /// Sends what the queue holds, as far as the window allows, reports first.
+    /// Sends what the queue holds, as far as the window allows, the most important lane first.
     pub(super) fn send(&mut self, outbox: &Outbox) -> Result<(), LinkError> {
         if let Some(progress) = outbox.take_progress() {
             let topic = self.topic(Channel::Progress);
             self.client
                 .try_publish(topic, QoS::AtMostOnce, false, progress.encode())?;
         }
-        while self.window.len() < WINDOW {
-            if let Some((sequence, payload)) = outbox.peek(Lane::Report, self.sent_report) {
-                self.sent_report = sequence;
-                self.publish(Lane::Report, sequence, payload)?;
-            } else if self.telemetry_waits.is_some_and(|until| Instant::now() < until) {
-                // The next report or telemetry, or the watchdog, comes by here again.
-                break;
-            } else if let Some((sequence, payload)) = outbox.peek(Lane::Telemetry, self.sent_telemetry) {
-                self.sent_telemetry = sequence;
-                self.publish(Lane::Telemetry, sequence, payload)?;
-            } else {
-                break;
+        for lane in Lane::ALL {
+            while self.has_room(lane) {
+                let Some((sequence, payload)) = outbox.peek(lane, self.sent[lane as usize]) else {
+                    break;
+                };
+                self.publish(lane, sequence, payload)?;
             }
         }
         Ok(())
+    }
+
+    fn has_room(&self, lane: Lane) -> bool {
+        // The next report or telemetry, or the watchdog, comes by here again.
+        let waits =
+            lane == Lane::Telemetry && self.telemetry_waits.is_some_and(|until| Instant::now() < until);
+        !waits && self.window.len() < WINDOW
     }
 
     /// Waits for a command. Meanwhile it frees in the outbox what the server has acknowledged, and wakes whoever waits for
@@ -179,13 +178,11 @@ impl Connection {
     }
 
     fn publish(&mut self, lane: Lane, sequence: u64, payload: Vec<u8>) -> Result<(), LinkError> {
-        let channel = match lane {
-            Lane::Report => Channel::Report,
-            Lane::Telemetry => Channel::Telemetry,
-        };
-        let notice =
-            self.client
-                .try_publish_tracked(self.topic(channel), QoS::AtLeastOnce, false, payload)?;
+        let topic = self.topic(lane.channel());
+        let notice = self
+            .client
+            .try_publish_tracked(topic, QoS::AtLeastOnce, false, payload)?;
+        self.sent[lane as usize] = sequence;
         self.window.push_back(InFlight {
             lane,
             sequence,
@@ -213,7 +210,8 @@ impl Connection {
             // It stays in the queue, and all after it, for as long as the queue has room for them.
             (Err(PublishNoticeError::V5PubAck(PubAckReason::QuotaExceeded)), Lane::Telemetry) => {
                 warn!("the server takes no more telemetry for now");
-                self.sent_telemetry = self.sent_telemetry.min(sequence.saturating_sub(1));
+                let sent = &mut self.sent[lane as usize];
+                *sent = (*sent).min(sequence.saturating_sub(1));
                 self.telemetry_waits = Some(Instant::now() + self.quota_pause);
             }
             (Err(error), _) => return Err(error.into()),

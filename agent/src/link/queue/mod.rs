@@ -1,16 +1,17 @@
 //! Everything that goes to the server and matters, until the server has it.
 //!
-//! Two lanes, reports and telemetry, each in order. Reports are written and synced at once. Telemetry waits in memory and
-//! is written now and then, so that a device that is online seldom writes it at all: what was acknowledged meanwhile is
+//! Each lane ([`Lane`]) is in order. Reports are written and synced at once. Telemetry waits in memory and is written now and then, so that a device that is online seldom writes it at all: what was acknowledged meanwhile is
 //! never written. Files are only ever appended to ([`segment`]); a record that a power cut tore is cut off.
 //!
 //! Sequence numbers are never used twice, not even when the message that had one is lost: they are reserved in blocks,
 //! in the file `queue.json`, before use.
 
+mod lane;
 mod row;
 mod segment;
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io, mem,
     path::{Path, PathBuf},
@@ -20,9 +21,10 @@ use std::{
 
 use homeport_protocol::{Sequenced, limits::MAX_PAYLOAD};
 use homeport_system::{clock::now_ms, file};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tracing::warn;
 
+pub(crate) use self::lane::Lane;
 use self::row::{Entry, Place, Row};
 use crate::clock;
 
@@ -32,17 +34,11 @@ const RESERVED_BLOCK: u64 = 64;
 /// Payload bytes of a lane that wait in memory; when there are more they are written early.
 const MEMORY_LIMIT: u64 = 64 * 1024;
 
+/// Name of [`Meta::queue`] in `queue.json`.
+const QUEUE: &str = "queue";
+
 /// Longest `queue.json`, in bytes.
 const MAX_META: u64 = 1024;
-
-/// Which of the two rows a message stands in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Lane {
-    /// Few, small, and never dropped for telemetry.
-    Report,
-    /// Dropped oldest first when there are too many or they are too old.
-    Telemetry,
-}
 
 /// What the queue may take.
 #[derive(Debug, Clone, Copy)]
@@ -59,8 +55,8 @@ pub(crate) struct Queue {
     directory: PathBuf,
     limits: Limits,
     meta: Meta,
-    reports: Row,
-    telemetry: Row,
+    /// One for each lane, in their order.
+    rows: [Row; Lane::ALL.len()],
     /// What [`Queue::push_unhurried`] left to sync.
     unhurried: Unsynced,
     fault: Option<String>,
@@ -93,13 +89,13 @@ pub(crate) struct Unsynced {
     directory: Option<PathBuf>,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The queue's own file: numbers by their names, those of the lanes and [`QUEUE`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Meta {
     /// See [`Sequenced::queue`].
     queue: u64,
-    /// Numbers up to these may have been used.
-    reports: u64,
-    telemetry: u64,
+    /// Numbers up to these may have been used, for each lane.
+    reserved: [u64; Lane::ALL.len()],
 }
 
 // === impl Queue ===
@@ -109,14 +105,13 @@ impl Queue {
     pub(crate) fn open(directory: &Path, limits: Limits) -> io::Result<Self> {
         file::create_private_directory(directory)?;
         let meta = read_meta(directory)?;
-        let mut reports = Row::new(Lane::Report);
-        let mut telemetry = Row::new(Lane::Telemetry);
+        let mut rows = Lane::ALL.map(Row::new);
         let mut paths = fs::read_dir(directory)?
             .map(|entry| entry.map(|entry| entry.path()))
             .collect::<io::Result<Vec<_>>>()?;
         paths.sort();
         for path in paths {
-            for row in [&mut reports, &mut telemetry] {
+            for row in &mut rows {
                 if let Some(first) = row.lane.sequence_of(&path) {
                     row.recover(first, &path)?;
                 }
@@ -125,21 +120,20 @@ impl Queue {
         let mut queue = Self {
             directory: directory.to_owned(),
             limits,
-            reports,
-            telemetry,
+            rows,
             unhurried: Unsynced::default(),
             fault: None,
             meta: match meta {
                 Some(meta) => meta,
                 None => Meta {
                     queue: getrandom::u64().map_err(io::Error::other)?,
-                    reports: 0,
-                    telemetry: 0,
+                    reserved: [0; Lane::ALL.len()],
                 },
             },
         };
-        queue.reports.skip_to(queue.meta.reports + 1);
-        queue.telemetry.skip_to(queue.meta.telemetry + 1);
+        for (row, reserved) in queue.rows.iter_mut().zip(queue.meta.reserved) {
+            row.skip_to(reserved + 1);
+        }
         // A full disk must not keep the agent from telling about it.
         if let Err(error) = queue.reserve() {
             queue.note_fault(&error);
@@ -156,7 +150,7 @@ impl Queue {
         let row = self.row_mut(lane);
         row.in_memory += payload.len() as u64;
         row.append(Place::Memory(payload));
-        let is_due = lane == Lane::Report || row.in_memory > MEMORY_LIMIT;
+        let is_due = lane.is_written_at_once() || row.in_memory > MEMORY_LIMIT;
         // On a disk that failed each message is a try, so that the fault is over soon after its cause is.
         let must_write = is_due || self.fault.is_some();
         let unsynced = if must_write {
@@ -183,7 +177,7 @@ impl Queue {
 
     /// Forgets what [`Queue::push_volatile`] took.
     pub(crate) fn drop_volatile(&mut self) {
-        for row in [&mut self.reports, &mut self.telemetry] {
+        for row in &mut self.rows {
             row.entries
                 .retain(|entry| !matches!(entry.place, Place::Volatile(_)));
         }
@@ -230,8 +224,10 @@ impl Queue {
     /// Writes what waits in memory.
     pub(crate) fn flush(&mut self) -> Unsynced {
         self.expire();
-        let mut unsynced = self.write_out(Lane::Report);
-        unsynced.join(self.write_out(Lane::Telemetry));
+        let mut unsynced = Unsynced::default();
+        for lane in Lane::ALL {
+            unsynced.join(self.write_out(lane));
+        }
         unsynced
     }
 
@@ -241,8 +237,7 @@ impl Queue {
         self.flush().sync()?;
         self.write_meta(Meta {
             queue: self.meta.queue,
-            reports: self.reports.next_sequence - 1,
-            telemetry: self.telemetry.next_sequence - 1,
+            reserved: self.rows.each_ref().map(|row| row.next_sequence - 1),
         })
     }
 
@@ -256,12 +251,13 @@ impl Queue {
     }
 
     pub(crate) fn status(&self) -> QueueStatus {
+        let (reports, telemetry) = (self.row(Lane::Report), self.row(Lane::Telemetry));
         QueueStatus {
-            reports: self.reports.entries.len(),
-            telemetry: self.telemetry.entries.len(),
-            bytes: self.reports.size() + self.telemetry.size(),
-            dropped_reports: self.reports.dropped,
-            dropped_telemetry: self.telemetry.dropped,
+            reports: reports.entries.len(),
+            telemetry: telemetry.entries.len(),
+            bytes: self.size(),
+            dropped_reports: reports.dropped,
+            dropped_telemetry: telemetry.dropped,
             left_out_series: 0,
             fault: self.fault.clone(),
         }
@@ -289,18 +285,12 @@ impl Queue {
     }
 
     fn reserve(&mut self) -> io::Result<()> {
-        let reserve = |reserved: u64, row: &Row| {
-            if row.next_sequence > reserved {
-                row.next_sequence + RESERVED_BLOCK
-            } else {
-                reserved
+        let mut meta = self.meta;
+        for (row, reserved) in self.rows.iter().zip(&mut meta.reserved) {
+            if row.next_sequence > *reserved {
+                *reserved = row.next_sequence + RESERVED_BLOCK;
             }
-        };
-        let meta = Meta {
-            queue: self.meta.queue,
-            reports: reserve(self.meta.reports, &self.reports),
-            telemetry: reserve(self.meta.telemetry, &self.telemetry),
-        };
+        }
         if meta == self.meta {
             Ok(())
         } else {
@@ -309,7 +299,7 @@ impl Queue {
     }
 
     fn write_meta(&mut self, meta: Meta) -> io::Result<()> {
-        let content = serde_json::to_vec(&meta).map_err(io::Error::other)?;
+        let content = serde_json::to_vec(&meta.to_map()).map_err(io::Error::other)?;
         file::write_atomic(&meta_path(&self.directory), &content)?;
         self.meta = meta;
         Ok(())
@@ -320,7 +310,7 @@ impl Queue {
         match self.row_mut(lane).write_out(&directory) {
             Ok(mut unsynced) => {
                 unsynced.join(mem::take(&mut self.unhurried));
-                let nothing_waits = self.reports.in_memory == 0 && self.telemetry.in_memory == 0;
+                let nothing_waits = self.rows.iter().all(|row| row.in_memory == 0);
                 if nothing_waits && self.reserve().is_ok() {
                     self.fault = None;
                 }
@@ -335,27 +325,18 @@ impl Queue {
 
     fn enforce_limits(&mut self) {
         self.expire();
-        let Self {
-            directory,
-            limits,
-            reports,
-            telemetry,
-            ..
-        } = self;
-        while reports.size() + telemetry.size() > limits.size {
-            let row = if telemetry.entries.is_empty() {
-                &mut *reports
-            } else {
-                &mut *telemetry
-            };
-            if !row.pop(directory) {
+        while self.size() > self.limits.size {
+            // The least important lane that has something makes room.
+            let mut rows = self.rows.iter_mut().rev();
+            let Some(row) = rows.find(|row| !row.entries.is_empty()) else {
                 return;
-            }
+            };
+            row.pop(&self.directory);
             row.dropped += 1;
         }
-        for row in [reports, telemetry] {
+        for row in &mut self.rows {
             // Only a disk that takes nothing lets this much gather.
-            while row.in_memory > 2 * MEMORY_LIMIT && row.pop(directory) {
+            while row.in_memory > 2 * MEMORY_LIMIT && row.pop(&self.directory) {
                 row.dropped += 1;
             }
         }
@@ -367,12 +348,13 @@ impl Queue {
         }
         let age = i64::try_from(self.limits.age.as_millis()).unwrap_or(i64::MAX);
         let oldest = now_ms().saturating_sub(age);
-        let row = &mut self.telemetry;
         // A time from before the clock was set says nothing about the age.
         let is_old = |entry: &Entry| entry.at_ms < oldest && entry.at_ms > clock::build_time_ms();
-        while row.entries.front().is_some_and(is_old) {
-            row.pop(&self.directory);
-            row.dropped += 1;
+        for row in self.rows.iter_mut().filter(|row| row.lane.ages()) {
+            while row.entries.front().is_some_and(is_old) {
+                row.pop(&self.directory);
+                row.dropped += 1;
+            }
         }
     }
 
@@ -389,17 +371,15 @@ impl Queue {
     }
 
     fn row(&self, lane: Lane) -> &Row {
-        match lane {
-            Lane::Report => &self.reports,
-            Lane::Telemetry => &self.telemetry,
-        }
+        &self.rows[lane as usize]
     }
 
     fn row_mut(&mut self, lane: Lane) -> &mut Row {
-        match lane {
-            Lane::Report => &mut self.reports,
-            Lane::Telemetry => &mut self.telemetry,
-        }
+        &mut self.rows[lane as usize]
+    }
+
+    fn size(&self) -> u64 {
+        self.rows.iter().map(Row::size).sum()
     }
 }
 
@@ -409,15 +389,36 @@ fn meta_path(directory: &Path) -> PathBuf {
 
 fn read_meta(directory: &Path) -> io::Result<Option<Meta>> {
     let content = file::absent_is_none(file::read_limited(&meta_path(directory), MAX_META))?;
-    let meta = content.map(|content| serde_json::from_slice(&content));
-    match meta {
-        Some(Err(error)) => {
-            // A new number starts a new queue, in which every sequence number is unused.
-            warn!("the queue's own file is damaged and made anew: {error}");
-            Ok(None)
+    let Some(content) = content else {
+        return Ok(None);
+    };
+    let map = serde_json::from_slice(&content).ok();
+    let meta = map.as_ref().and_then(Meta::from_map);
+    if meta.is_none() {
+        // A new number starts a new queue, in which every sequence number is unused.
+        warn!("the queue's own file is damaged, or of another version, and made anew");
+    }
+    Ok(meta)
+}
+
+// === impl Meta ===
+
+impl Meta {
+    fn to_map(self) -> BTreeMap<&'static str, u64> {
+        let reserved = Lane::ALL.map(Lane::key).into_iter().zip(self.reserved);
+        reserved.chain([(QUEUE, self.queue)]).collect()
+    }
+
+    /// `None` if a number is missing: an agent from before a lane may have written it, and numbers of that lane were used.
+    fn from_map(map: &BTreeMap<String, u64>) -> Option<Self> {
+        let mut reserved = [0; Lane::ALL.len()];
+        for (lane, reserved) in Lane::ALL.into_iter().zip(&mut reserved) {
+            *reserved = *map.get(lane.key())?;
         }
-        Some(Ok(meta)) => Ok(Some(meta)),
-        None => Ok(None),
+        Some(Self {
+            queue: *map.get(QUEUE)?,
+            reserved,
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     fs::{self, File},
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -243,27 +243,5 @@ impl Row {
                 }
             }
         }
-    }
-}
-
-// === impl Lane ===
-
-impl Lane {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Report => "report",
-            Self::Telemetry => "telemetry",
-        }
-    }
-
-    /// Names sort as their sequences do.
-    pub(super) fn path(self, directory: &Path, first: u64) -> PathBuf {
-        directory.join(format!("{}-{first:020}.log", self.name()))
-    }
-
-    pub(super) fn sequence_of(self, path: &Path) -> Option<u64> {
-        let name = path.file_name()?.to_str()?;
-        let rest = name.strip_prefix(self.name())?.strip_prefix('-')?;
-        rest.strip_suffix(".log")?.parse().ok()
     }
 }

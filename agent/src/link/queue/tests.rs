@@ -269,6 +269,30 @@ fn a_damaged_own_file_starts_a_new_queue_and_keeps_the_messages() {
     assert_ne!(sequenced(&payload).queue, old);
 }
 
+#[test]
+fn the_own_file_of_older_agents_is_understood() {
+    let folder = tempfile::tempdir().unwrap();
+    let content = r#"{"queue":5,"reports":64,"telemetry":128}"#;
+    fs::write(meta_path(folder.path()), content).unwrap();
+    let mut queue = Queue::open(folder.path(), GENEROUS).unwrap();
+    for (lane, next) in [(Lane::Report, 65), (Lane::Telemetry, 129)] {
+        queue.push(lane, "a");
+        let (sequence, payload) = queue.peek(lane, 0).unwrap();
+        assert_eq!((sequence, sequenced(&payload).queue), (next, 5));
+    }
+    queue.close().unwrap();
+    let content = fs::read_to_string(meta_path(folder.path())).unwrap();
+    assert_eq!(content, r#"{"queue":5,"reports":65,"telemetry":129}"#);
+    drop(queue);
+
+    // Without the numbers of a lane it cannot be told which of them were used.
+    fs::write(meta_path(folder.path()), r#"{"queue":5,"reports":65}"#).unwrap();
+    let mut queue = Queue::open(folder.path(), GENEROUS).unwrap();
+    queue.push(Lane::Telemetry, "b");
+    let (_, payload) = queue.peek(Lane::Telemetry, 129).unwrap();
+    assert_ne!(sequenced(&payload).queue, 5);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
