@@ -26,7 +26,7 @@ use crate::{config, https, identity::Identity};
 const MQTT_PORT: u16 = 8883;
 
 /// Messages that are sent before the first of them is acknowledged.
-const WINDOW: usize = 8;
+pub(super) const WINDOW: usize = 8;
 
 /// Requests that the client takes without being asked to wait: the window, acknowledgements, progress, and the end.
 const REQUESTS: usize = 64;
@@ -128,7 +128,8 @@ impl Connection {
         // The next report or telemetry, or the watchdog, comes by here again.
         let waits =
             lane == Lane::Telemetry && self.telemetry_waits.is_some_and(|until| Instant::now() < until);
-        !waits && self.window.len() < WINDOW
+        let of_lane = self.window.iter().filter(|one| one.lane == lane).count();
+        !waits && self.window.len() < WINDOW && of_lane < lane.window()
     }
 
     /// Waits for a command. Meanwhile it frees in the outbox what the server has acknowledged, and wakes whoever waits for

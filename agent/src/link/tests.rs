@@ -7,7 +7,7 @@ use homeport_protocol::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::*;
+use super::{connection::WINDOW, *};
 use crate::{
     command::{Commands, Runner, Update},
     testing::{Seen, Server},
@@ -398,4 +398,23 @@ fn what_the_server_says_of_the_certificate_is_understood() {
         error(AlertDescription::InternalError),
         LinkError::Mqtt(_)
     ));
+}
+
+#[test]
+fn a_report_goes_past_telemetry_that_is_not_acknowledged() {
+    run(async {
+        let mut bench = Bench::start().await;
+        bench.report().await;
+        bench.until_sent().await;
+        bench.server.acknowledge(false);
+        for _ in 0..2 * WINDOW {
+            bench.outbox.telemetry(pack("a")).await;
+        }
+        let telemetry = Lane::Telemetry.window();
+        for _ in 0..telemetry {
+            bench.server.published("/telemetry").await;
+        }
+        bench.outbox.report(unsupported("b")).await;
+        assert_eq!(bench.report().await.1, unsupported("b"));
+    });
 }

@@ -21,6 +21,9 @@ struct Terms {
     /// Its key in the queue's own file.
     key: &'static str,
     channel: Channel,
+    /// Messages that may be on their way, unacknowledged. What the lanes below the first may have together is less than
+    /// the connection's window, so that the first always finds a place.
+    window: usize,
     /// Written as soon as a message comes, not now and then.
     at_once: bool,
     /// Dropped when older than the queue's age limit.
@@ -32,6 +35,7 @@ const TERMS: [Terms; Lane::ALL.len()] = [
         file: "report",
         key: "reports",
         channel: Channel::Report,
+        window: 8,
         at_once: true,
         ages: false,
     },
@@ -39,6 +43,7 @@ const TERMS: [Terms; Lane::ALL.len()] = [
         file: "telemetry",
         key: "telemetry",
         channel: Channel::Telemetry,
+        window: 6,
         at_once: false,
         ages: true,
     },
@@ -52,6 +57,11 @@ impl Lane {
 
     pub(crate) fn channel(self) -> Channel {
         self.terms().channel
+    }
+
+    /// Messages of this lane that may be unacknowledged.
+    pub(crate) fn window(self) -> usize {
+        self.terms().window
     }
 
     pub(super) fn key(self) -> &'static str {
@@ -85,6 +95,7 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::connection::WINDOW;
 
     #[test]
     fn the_table_is_in_the_order_of_the_lanes() {
@@ -93,5 +104,12 @@ mod tests {
         }
         assert_eq!(Lane::Report.channel(), Channel::Report);
         assert_eq!(Lane::Telemetry.channel(), Channel::Telemetry);
+    }
+
+    #[test]
+    fn the_first_lane_always_finds_a_place() {
+        let others: usize = Lane::ALL.into_iter().skip(1).map(Lane::window).sum();
+        assert!(others < WINDOW);
+        assert_eq!(Lane::ALL[0].window(), WINDOW);
     }
 }
