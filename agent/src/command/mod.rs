@@ -1,4 +1,4 @@
-//! What the server asks for: accepted at once, run apart.
+//! The commands of the server: accepted at once, run apart.
 //!
 //! The link never waits for a command. All that the agent sends passes through its loop, and the server closes a connection
 //! on which a command is not acknowledged in time. So a command is put into the line of its kind, and acknowledged;

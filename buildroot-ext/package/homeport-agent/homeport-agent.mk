@@ -32,7 +32,7 @@ HOMEPORT_AGENT_INSTALL_STAGING = YES
 HOMEPORT_AGENT_SUBDIR = agent
 
 # The profile "device" of Cargo.toml: the infrastructure builds with "release".
-# What aborts needs no tables for unwinding: agent/build.rs says more.
+# A program that aborts needs no tables for unwinding: agent/build.rs says more.
 HOMEPORT_AGENT_CARGO_ENV = \
 	CARGO_PROFILE_RELEASE_OPT_LEVEL="z" \
 	CARGO_PROFILE_RELEASE_LTO="fat" \

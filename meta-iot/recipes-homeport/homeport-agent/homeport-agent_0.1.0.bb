@@ -22,7 +22,7 @@ BUILD_DIR = "device"
 # A tenth of the room, which the linker for ARM does not know yet.
 RUSTFLAGS:append:x86:libc-glibc = " -Clink-arg=-Wl,-z,pack-relative-relocs"
 RUSTFLAGS:append:x86-64:libc-glibc = " -Clink-arg=-Wl,-z,pack-relative-relocs"
-# What aborts needs no tables for unwinding: agent/build.rs says more.
+# A program that aborts needs no tables for unwinding: agent/build.rs says more.
 export HOMEPORT_UNWIND_TABLES = "discard"
 # Symbols go into the -dbg package.
 export CARGO_PROFILE_DEVICE_STRIP = "none"

@@ -1,7 +1,8 @@
 //! Everything that goes to the server and matters, until the server has it.
 //!
-//! Each lane ([`Lane`]) is in order. Reports are written and synced at once. Telemetry waits in memory and is written now and then, so that a device that is online seldom writes it at all: what was acknowledged meanwhile is
-//! never written. Files are only ever appended to ([`segment`]); a record that a power cut tore is cut off.
+//! Each lane ([`Lane`]) is in order. Reports are written and synced at once. Telemetry waits in memory and is written now
+//! and then, so that a device that is online seldom writes it at all: what was acknowledged meanwhile is never written.
+//! Files are only ever appended to ([`segment`]); a record that a power cut tore is cut off.
 //!
 //! Sequence numbers are never used twice, not even when the message that had one is lost: they are reserved in blocks,
 //! in the file `queue.json`, before use.
