@@ -34,7 +34,7 @@ demo *args: (setup "build")
     exec {{bin}}/demo {{programs}} "$@"
 
 # Everything that a change must pass
-test: (setup "build" "test") web lint audit bsp-lint unit web-test boards
+test: (setup "build" "test") web lint audit bsp-lint unit root-test web-test boards
 
 # What `test` runs on booted boards; beside it, on boards that mostly wait, what the agent costs
 [private]
@@ -71,6 +71,17 @@ yocto *trees: (setup "build" "yocto")
 # Unit and integration tests, without boards
 unit: web
     cargo test --workspace --all-features --quiet
+
+# Tests that mount file systems, and so need root: a full disk, and the oldest RAUC that is supported
+root-test: (setup "build" "root-test") web
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if [ "$(id -u)" != 0 ]; then
+        echo "root-test: these tests mount file systems; run it as root" >&2
+        exit 1
+    fi
+    # In a namespace of its own, no mount outlives the tests.
+    unshare --mount cargo test --workspace --all-features --quiet --lib --bins --tests -- --ignored
 
 # The web page in a real Chromium against the real server
 web-test: web

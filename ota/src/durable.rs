@@ -49,7 +49,7 @@ pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::{io::Write as _, process::Command};
 
     use super::*;
 
@@ -65,13 +65,35 @@ mod tests {
         assert_eq!(load::<u32>(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
-    /// Needs a small file system of its own: `mount -t tmpfs -o size=1m tmpfs DIR`, then
-    /// `HOMEPORT_SMALL_DIR=DIR cargo test -p homeport-ota full_file_system -- --ignored`.
+    /// A file system of 1 MiB; ends with this.
+    struct SmallDisk(tempfile::TempDir);
+
+    impl SmallDisk {
+        fn mount() -> Self {
+            let disk = Self(tempfile::tempdir().unwrap());
+            run(Command::new("mount")
+                .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+                .arg(disk.0.path()));
+            disk
+        }
+    }
+
+    impl Drop for SmallDisk {
+        fn drop(&mut self) {
+            run(Command::new("umount").arg(self.0.path()));
+        }
+    }
+
+    fn run(command: &mut Command) {
+        let status = command.status().unwrap();
+        assert!(status.success(), "{command:?}: {status}");
+    }
+
     #[test]
-    #[ignore = "needs a small file system"]
+    #[ignore = "mounts a file system: `./just root-test`"]
     fn a_full_file_system_still_takes_a_state() {
-        let dir = std::env::var_os("HOMEPORT_SMALL_DIR").unwrap();
-        let dir = Path::new(&dir);
+        let disk = SmallDisk::mount();
+        let dir = disk.0.path();
         keep_ballast(dir).unwrap();
         let filler = fs::File::create(dir.join("filler")).unwrap();
         let full = std::iter::repeat_with(|| (&filler).write_all(&[1; 4096]))

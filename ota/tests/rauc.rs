@@ -1,7 +1,7 @@
 //! The RAUC backend against a real `rauc service` on a private bus, with files for slots.
 //!
-//! Needs rauc, dbus-daemon, openssl and root (bundles are mounted), so it is not run by default:
-//! `cargo test -p homeport-ota --test rauc -- --ignored`
+//! Needs rauc, dbus-daemon, openssl and root (RAUC mounts bundles), so it is not run by default: `./just root-test` runs it
+//! with the RAUC 1.8 of Debian 12, the oldest that is supported. Boards have a newer one.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)] // All of it is a test.
 
@@ -167,7 +167,7 @@ fn request(source: &str) -> InstallRequest {
 }
 
 #[tokio::test]
-#[ignore = "needs rauc, dbus-daemon, openssl and root"]
+#[ignore = "needs RAUC and root: `./just root-test`"]
 async fn speaks_with_real_rauc() {
     let device = Device::start();
     let rauc = device.backend().await;
@@ -232,7 +232,7 @@ async fn speaks_with_real_rauc() {
 }
 
 #[tokio::test]
-#[ignore = "needs rauc, dbus-daemon, openssl and root"]
+#[ignore = "needs RAUC and root: `./just root-test`"]
 async fn understands_what_real_rauc_dislikes() {
     let device = Device::start();
     let rauc = device.backend().await;
@@ -270,7 +270,7 @@ async fn understands_what_real_rauc_dislikes() {
 }
 
 #[tokio::test]
-#[ignore = "needs dbus-daemon"]
+#[ignore = "needs RAUC and root: `./just root-test`"]
 async fn says_that_rauc_is_not_there() {
     let mut device = Device::start();
     let rauc = device.backend().await;
