@@ -19,6 +19,7 @@ pub mod limits;
 pub mod pairing;
 pub mod report;
 pub mod senml;
+pub mod series;
 pub mod topic;
 
 pub use self::{

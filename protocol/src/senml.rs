@@ -1,18 +1,5 @@
 //! Telemetry as SenML (RFC 8428) in its CBOR form: an array of maps with small integer labels.
-//!
-//! Names that Homeport's own telemetry uses, with their SenML units:
-//!
-//! | name | unit | what |
-//! |---|---|---|
-//! | `cpu.busy` | `/` | share of CPU time not idle since the sample before, 0 to 1 |
-//! | `cpu.load1` | | load average of one minute |
-//! | `memory.total`, `memory.available` | `B` | as `/proc/meminfo` has them |
-//! | `disk.<mount>.total`, `disk.<mount>.available` | `B` | of a mounted file system; `/` is written `root`, other slashes `-` |
-//! | `temperature.<zone>` | `Cel` | thermal zone |
-//! | `uptime` | `s` | since boot |
-//! | `network.<interface>.rx`, `network.<interface>.tx` | `B` | counters since boot |
-//! | `agent.left-out` | | series that the agent had and left out, because they were too many |
-//! | `agent.dropped` | | messages, reports too, that the agent lost since it was started |
+//! Names that agent and server use themselves are in [`crate::series`].
 
 use std::fmt;
 

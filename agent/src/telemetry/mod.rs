@@ -4,14 +4,20 @@
 
 mod network;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use homeport_protocol::{
     Record,
     limits::MAX_SERIES,
     senml::{self, Pack},
+    series,
 };
 use homeport_system::{Ticks, clock::now_ms, file};
+use tracing::warn;
 
 use crate::{
     config::{self, Source},
@@ -23,7 +29,7 @@ use crate::{
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// Where the kernel tells about thermal zones.
-const THERMAL: &str = "/sys/class/thermal";
+const THERMAL: &str = "sys/class/thermal";
 
 /// Series about the agent itself: those that [`Batch::finish`] adds.
 const OWN_SERIES: usize = 2;
@@ -39,6 +45,8 @@ struct CpuTime {
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     config: config::Telemetry,
+    /// Where `proc` and `sys` are.
+    root: PathBuf,
     cpu: Option<CpuTime>,
     /// Whether a batch has ever left something out: from then on, each says how much.
     has_left_out: bool,
@@ -56,9 +64,19 @@ struct Batch {
 
 impl Telemetry {
     pub(crate) fn new(config: config::Telemetry) -> Self {
+        for mount in config.mounts.iter().filter(|mount| series::disk(mount).is_none()) {
+            warn!(
+                "telemetry.mounts: {mount} is not sampled: its name is too long for a series; mount it at a shorter path"
+            );
+        }
+        Self::of("/".into(), config)
+    }
+
+    fn of(root: PathBuf, config: config::Telemetry) -> Self {
         Self {
+            cpu: CpuTime::now(&root),
             config,
-            cpu: read("/proc/stat").and_then(|text| CpuTime::parse(&text)),
+            root,
             has_left_out: false,
         }
     }
@@ -90,13 +108,18 @@ impl Telemetry {
         for source in self.config.sources.clone() {
             match source {
                 Source::Cpu => self.cpu(&mut batch.records),
-                Source::Memory => memory(&mut batch.records),
-                Source::Disk => disk(&self.config.mounts, &mut batch.records),
-                Source::Temperature => temperature(Path::new(THERMAL), &mut batch.records),
-                Source::Uptime => uptime(&mut batch.records),
+                Source::Memory => memory(&self.root, &mut batch.records),
+                Source::Disk => disk(&self.config.mounts, &mut batch),
+                Source::Temperature => temperature(&self.root.join(THERMAL), &mut batch.records),
+                Source::Uptime => uptime(&self.root, &mut batch.records),
                 Source::Network => {
-                    let net_dev = read("/proc/net/dev").unwrap_or_default();
-                    network::sample(&self.config, &net_dev, Path::new(network::SYSFS), &mut batch);
+                    let net_dev = read(&self.root, "proc/net/dev").unwrap_or_default();
+                    network::sample(
+                        &self.config,
+                        &net_dev,
+                        &self.root.join(network::SYSFS),
+                        &mut batch,
+                    );
                 }
             }
         }
@@ -105,14 +128,14 @@ impl Telemetry {
     }
 
     fn cpu(&mut self, records: &mut Vec<Record>) {
-        if let Some(now) = read("/proc/stat").and_then(|text| CpuTime::parse(&text)) {
+        if let Some(now) = CpuTime::now(&self.root) {
             if let Some(share) = self.cpu.and_then(|before| now.share_since(before)) {
-                records.push(Record::number("cpu.busy", "/", share));
+                records.push(Record::number(series::CPU_BUSY, "/", share));
             }
             self.cpu = Some(now);
         }
-        let load = read("/proc/loadavg").and_then(|text| text.split(' ').next()?.parse().ok());
-        records.extend(load.map(|load| Record::number("cpu.load1", "", load)));
+        let load = read(&self.root, "proc/loadavg").and_then(|text| text.split(' ').next()?.parse().ok());
+        records.extend(load.map(|load| Record::number(series::CPU_LOAD, "", load)));
     }
 }
 
@@ -134,10 +157,12 @@ impl Batch {
         )]
         let (left_out, dropped, now) = (self.left_out as f64, dropped as f64, now_ms() as f64 / 1000.0);
         if tells_left_out {
-            self.records.push(Record::number("agent.left-out", "", left_out));
+            self.records
+                .push(Record::number(series::AGENT_LEFT_OUT, "", left_out));
         }
         if dropped > 0.0 {
-            self.records.push(Record::number("agent.dropped", "", dropped));
+            self.records
+                .push(Record::number(series::AGENT_DROPPED, "", dropped));
         }
         if let Some(first) = self.records.first_mut() {
             first.base_time = Some(now);
@@ -146,13 +171,13 @@ impl Batch {
     }
 }
 
-fn memory(records: &mut Vec<Record>) {
-    let Some(text) = read("/proc/meminfo") else {
+fn memory(root: &Path, records: &mut Vec<Record>) {
+    let Some(text) = read(root, "proc/meminfo") else {
         return;
     };
     for (key, name) in [
-        ("MemTotal:", "memory.total"),
-        ("MemAvailable:", "memory.available"),
+        ("MemTotal:", series::MEMORY_TOTAL),
+        ("MemAvailable:", series::MEMORY_AVAILABLE),
     ] {
         let kibibytes = text
             .lines()
@@ -162,18 +187,20 @@ fn memory(records: &mut Vec<Record>) {
     }
 }
 
-fn disk(mounts: &[String], records: &mut Vec<Record>) {
+fn disk(mounts: &[String], batch: &mut Batch) {
     for mount in mounts {
         let Ok(usage) = rustix::fs::statvfs(mount.as_str()) else {
             continue;
         };
-        let name = match mount.trim_matches('/') {
-            "" => "root".to_owned(),
-            path => series(&path.replace('/', "-")),
+        let Some(names) = series::disk(mount) else {
+            batch.left_out += 2;
+            continue;
         };
-        let size = |blocks: u64| blocks.saturating_mul(usage.f_frsize);
-        records.push(bytes(format!("disk.{name}.total"), size(usage.f_blocks)));
-        records.push(bytes(format!("disk.{name}.available"), size(usage.f_bavail)));
+        let blocks = [usage.f_blocks, usage.f_bavail];
+        let sizes = blocks.map(|blocks| blocks.saturating_mul(usage.f_frsize));
+        batch
+            .records
+            .extend(names.into_iter().zip(sizes).map(|(name, size)| bytes(name, size)));
     }
 }
 
@@ -191,28 +218,29 @@ fn temperature(thermal: &Path, records: &mut Vec<Record>) {
         let millidegrees = file::read_line(&folder.join("temp")).and_then(|text| text.parse::<i32>().ok());
         if let (Some(number), Some(millidegrees)) = (number, millidegrees) {
             let kind = file::read_line(&folder.join("type")).unwrap_or_default();
-            found.insert(number, (series(&kind), f64::from(millidegrees) / 1000.0));
+            found.insert(number, (kind, f64::from(millidegrees) / 1000.0));
         }
     }
     let kinds: Vec<String> = found.values().map(|(kind, _)| kind.clone()).collect();
     for (number, (kind, degrees)) in found {
-        // Boards have several zones of one type; then only the number tells them apart.
+        // Boards have several zones of one type; then only the number tells them apart, and a type must not look like one.
         let is_unique = kinds.iter().filter(|other| **other == kind).count() == 1;
-        let name = if is_unique && !kind.is_empty() {
+        let zone = if is_unique && !kind.is_empty() && kind.parse::<u32>().is_err() {
             kind
         } else {
             number.to_string()
         };
         // Sensors that have no value tell one that cannot be.
         if senml::is_possible("Cel", degrees) {
-            records.push(Record::number(format!("temperature.{name}"), "Cel", degrees));
+            let name = series::temperature(&zone);
+            records.extend(name.map(|name| Record::number(name, "Cel", degrees)));
         }
     }
 }
 
-fn uptime(records: &mut Vec<Record>) {
-    let seconds = read("/proc/uptime").and_then(|text| text.split(' ').next()?.parse().ok());
-    records.extend(seconds.map(|seconds| Record::number("uptime", "s", seconds)));
+fn uptime(root: &Path, records: &mut Vec<Record>) {
+    let seconds = read(root, "proc/uptime").and_then(|text| text.split(' ').next()?.parse().ok());
+    records.extend(seconds.map(|seconds| Record::number(series::UPTIME, "s", seconds)));
 }
 
 fn bytes(name: impl Into<String>, count: u64) -> Record {
@@ -224,23 +252,19 @@ fn bytes(name: impl Into<String>, count: u64) -> Record {
     Record::number(name, "B", value)
 }
 
-/// `text` in the characters that names of series may have (RFC 8428 section 4.5.1).
-fn series(text: &str) -> String {
-    const MAX_PART: usize = 64;
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-:._".contains(c);
-    text.chars()
-        .map(|c| if allowed(c) { c } else { '_' })
-        .take(MAX_PART)
-        .collect()
-}
-
-fn read(path: &str) -> Option<String> {
-    String::from_utf8(file::read_limited(Path::new(path), MAX_FILE).ok()?).ok()
+/// What the kernel writes. Names in it may hold any bytes: one that is no text hides nothing else.
+fn read(root: &Path, path: &str) -> Option<String> {
+    let content = file::read_limited(&root.join(path), MAX_FILE).ok()?;
+    Some(String::from_utf8_lossy(&content).into_owned())
 }
 
 // === impl CpuTime ===
 
 impl CpuTime {
+    fn now(root: &Path) -> Option<Self> {
+        Self::parse(&read(root, "proc/stat")?)
+    }
+
     /// The first line of `/proc/stat`: user nice system idle iowait irq softirq steal (guest times are in user's).
     fn parse(stat: &str) -> Option<Self> {
         let fields: Vec<u64> = stat
@@ -309,6 +333,139 @@ mod tests {
         );
     }
 
+    /// A machine with these files below its root.
+    fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        write(&root, files);
+        root
+    }
+
+    fn write(root: &tempfile::TempDir, files: &[(&str, &str)]) {
+        for (path, content) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+    }
+
+    #[test]
+    fn values_are_those_that_the_kernel_writes() {
+        let root = machine(&[
+            ("proc/stat", "cpu  100 0 100 700 100 0 0 0 0 0\ncpu0 1 1\n"),
+            ("proc/loadavg", "0.52 0.48 0.40 1/123 4567\n"),
+            (
+                "proc/meminfo",
+                "MemTotal:         242568 kB\nMemFree:  1 kB\nMemAvailable:     100000 kB\n",
+            ),
+            ("proc/uptime", "4711.25 9000.00\n"),
+            (
+                "proc/net/dev",
+                "head|\n  eth0: 5000 1 0 0 0 0 0 0 700 2 0 0 0 0 0 0\n",
+            ),
+            ("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n"),
+            ("sys/class/thermal/thermal_zone0/temp", "48312\n"),
+        ]);
+        let config = config::Telemetry {
+            mounts: vec![root.path().display().to_string()],
+            ..Config::default().telemetry
+        };
+        let mut telemetry = Telemetry::of(root.path().into(), config);
+        write(&root, &[("proc/stat", "cpu  150 0 100 800 150 0 0 0 0 0\n")]);
+        let samples = telemetry.sample().finish(false, 0).resolve(0.0).unwrap();
+        let (disks, others): (Vec<_>, Vec<_>) = samples
+            .iter()
+            .map(|sample| match sample.value {
+                Value::Number(number) => (sample.name.as_str(), sample.unit.as_str(), number),
+                _ => panic!("{sample:?} is no number"),
+            })
+            .partition(|(name, ..)| name.starts_with("disk."));
+        assert_eq!(
+            others,
+            [
+                (series::CPU_BUSY, "/", 0.25),
+                (series::CPU_LOAD, "", 0.52),
+                (series::MEMORY_TOTAL, "B", 242_568.0 * 1024.0),
+                (series::MEMORY_AVAILABLE, "B", 100_000.0 * 1024.0),
+                ("temperature.cpu-thermal", "Cel", 48.312),
+                (series::UPTIME, "s", 4711.25),
+                ("network.eth0.rx", "B", 5000.0),
+                ("network.eth0.tx", "B", 700.0),
+            ]
+        );
+        // What is free changes while this runs; the size does not.
+        let usage = rustix::fs::statvfs(root.path()).unwrap();
+        let [total, available] = series::disk(root.path().to_str().unwrap()).unwrap();
+        let size = bytes(total.as_str(), usage.f_blocks * usage.f_frsize)
+            .value
+            .unwrap();
+        assert_eq!(disks[0], (total.as_str(), "B", size));
+        assert_eq!((disks[1].0, disks[1].1), (available.as_str(), "B"));
+        assert!((0.0..=size).contains(&disks[1].2));
+    }
+
+    #[test]
+    fn interfaces_with_any_name_have_series_of_their_own() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("proc/net")).unwrap();
+        let net_dev = b"wlan@0: 1 0 0 0 0 0 0 0 2\nwlan#0: 3 0 0 0 0 0 0 0 4\n\xff\xfe: 5 0 0 0 0 0 0 0 6\n";
+        fs::write(root.path().join("proc/net/dev"), net_dev).unwrap();
+        let config = config::Telemetry {
+            sources: vec![Source::Network],
+            ..Config::default().telemetry
+        };
+        let batch = Telemetry::of(root.path().into(), config).sample();
+        let received = |name, value| Record::number(name, "B", value);
+        for record in [
+            received("network.wlan:400.rx", 1.0),
+            received("network.wlan:400.tx", 2.0),
+            received("network.wlan:230.rx", 3.0),
+            received("network.wlan:230.tx", 4.0),
+        ] {
+            assert!(
+                batch.records.contains(&record),
+                "{record:?} in {:?}",
+                batch.records
+            );
+        }
+        assert_eq!(batch.records.len(), 6);
+        assert!(batch.finish(false, 0).resolve(0.0).is_ok(), "names are valid");
+    }
+
+    #[test]
+    fn a_mount_whose_name_is_too_long_is_counted() {
+        let root = tempfile::tempdir().unwrap();
+        let deep = root.path().join("a".repeat(100)).join("b".repeat(100));
+        fs::create_dir_all(&deep).unwrap();
+        let mut batch = Batch::default();
+        disk(&[deep.display().to_string(), "/".to_owned()], &mut batch);
+        assert_eq!((batch.records.len(), batch.left_out), (2, 2));
+    }
+
+    #[test]
+    fn each_thermal_zone_has_a_name_of_its_own() {
+        let root = tempfile::tempdir().unwrap();
+        for (zone, kind) in [("0", "1"), ("1", "cpu"), ("2", "cpu"), ("3", "a b"), ("4", "a_b")] {
+            let folder = format!("{THERMAL}/thermal_zone{zone}");
+            write(
+                &root,
+                &[
+                    (&format!("{folder}/type"), kind),
+                    (&format!("{folder}/temp"), "1000"),
+                ],
+            );
+        }
+        let mut records = Vec::new();
+        temperature(&root.path().join(THERMAL), &mut records);
+        let names: Vec<_> = records
+            .iter()
+            .filter_map(|record| record.name.as_deref())
+            .collect();
+        assert_eq!(
+            names,
+            ["0", "1", "2", "a:20b", "a_b"].map(|zone| format!("temperature.{zone}"))
+        );
+    }
+
     #[test]
     fn a_batch_fits_what_the_server_takes_and_says_what_it_left_out() {
         let full = |count: usize| {
@@ -364,9 +521,8 @@ mod tests {
 
     #[test]
     fn what_does_not_exist_is_left_out() {
-        let mut records = Vec::new();
-        disk(&["/no/such/mount".to_owned()], &mut records);
-        assert!(records.is_empty());
-        assert_eq!(series("a b/é"), "a_b__");
+        let mut batch = Batch::default();
+        disk(&["/no/such/mount".to_owned()], &mut batch);
+        assert!(batch.records.is_empty());
     }
 }

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use homeport_protocol::Record;
+use homeport_protocol::{Record, series};
 
-use super::{Batch, bytes, series};
+use super::{Batch, bytes};
 use crate::config;
 
 /// Where the kernel tells about interfaces: one with a link `device` is hardware.
-pub(super) const SYSFS: &str = "/sys/class/net";
+pub(super) const SYSFS: &str = "sys/class/net";
 
 /// Most interfaces that are sampled without being named in the configuration.
 const MAX_INTERFACES: usize = 64;
@@ -56,10 +56,11 @@ fn is_wanted(config: &config::Telemetry, interface: &str, is_hardware: bool) -> 
 /// Columns: eight of reception, the first of them bytes, then those of transmission.
 fn read(interface: &str, counters: &str, records: &mut Vec<Record>) {
     let mut counters = counters.split_ascii_whitespace().map(str::parse::<u64>);
-    if let (Some(Ok(received)), Some(Ok(sent))) = (counters.next(), counters.nth(7)) {
-        let interface = series(interface);
-        records.push(bytes(format!("network.{interface}.rx"), received));
-        records.push(bytes(format!("network.{interface}.tx"), sent));
+    if let (Some(Ok(received)), Some(Ok(sent)), Some([rx, tx])) =
+        (counters.next(), counters.nth(7), series::network(interface))
+    {
+        records.push(bytes(rx, received));
+        records.push(bytes(tx, sent));
     }
 }
 

@@ -1,13 +1,10 @@
 //! Telemetry: one row for a series, one small row for a sample.
 
 use homeport_api::{Point, Series};
-use homeport_protocol::limits::MAX_SERIES;
+use homeport_protocol::{limits::MAX_SERIES, series::SERVER_DROPPED};
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::store::{StoreError, Tx};
-
-/// The series in which the server counts the samples of a device that it did not store. It is not one of [`MAX_SERIES`].
-const DROPPED: &str = "server.dropped";
 
 /// Largest absolute value of a sample. The sum of a hundred million of them is still finite.
 pub const MAX_VALUE: f64 = 1e300;
@@ -174,7 +171,7 @@ impl Tx {
         let count: usize = self
             .0
             .prepare_cached("SELECT count(*) FROM series WHERE device = ? AND name <> ?")?
-            .query_row([device, DROPPED], |row| row.get(0))?;
+            .query_row([device, SERVER_DROPPED], |row| row.get(0))?;
         if count >= MAX_SERIES {
             let silent = match silent {
                 Some(silent) => silent,
@@ -204,7 +201,7 @@ impl Tx {
             "SELECT id, coalesce((SELECT max(at_ms) FROM samples WHERE series = id), 0) AS last FROM series \
              WHERE device = ?1 AND name <> ?2 ORDER BY last",
         )?;
-        let rows = statement.query_map([device, DROPPED], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rows = statement.query_map([device, SERVER_DROPPED], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let mut silent = Vec::new();
         for row in rows.take(REPLACED_AT_ONCE) {
             let (id, last): (i64, i64) = row?;
@@ -221,11 +218,11 @@ impl Tx {
         let known: Option<i64> = self
             .0
             .prepare_cached("SELECT id FROM series WHERE device = ? AND name = ?")?
-            .query_row([device, DROPPED], |row| row.get(0))
+            .query_row([device, SERVER_DROPPED], |row| row.get(0))
             .optional()?;
         let series = match known {
             Some(series) => series,
-            None => self.insert_series(device, DROPPED, "")?,
+            None => self.insert_series(device, SERVER_DROPPED, "")?,
         };
         self.0
             .prepare_cached(
@@ -401,7 +398,10 @@ mod tests {
         // Everything that fits is there, and one more series counts the rest.
         let series = series_of(&store).await;
         assert_eq!(series.len(), MAX_SERIES + 1);
-        let dropped = series.iter().find(|series| series.name == DROPPED).unwrap();
+        let dropped = series
+            .iter()
+            .find(|series| series.name == SERVER_DROPPED)
+            .unwrap();
         let counts: Vec<_> = dropped.points.iter().map(|point| point.value).collect();
         assert_eq!(counts, [3.0, 10.0]);
     }

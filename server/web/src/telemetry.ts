@@ -109,23 +109,22 @@ export function charts(samples: Samples): ChartSpec[] {
     result.push({ key: "memory", title: "Memory", kind: "bytes", lines, max: size });
   }
 
-  const disks = matching(samples, /^disk\.(.+)\.available$/).flatMap(([mount, free]) => {
-    const whole = samples.get(`disk.${mount}.total`) ?? [];
+  const disks = matching(samples, /^disk\.(.+)\.available$/).flatMap(([name, free]) => {
+    const whole = samples.get(`disk.${name}.total`) ?? [];
     const of = whole.at(-1)?.value;
     if (!of) return [];
     const points = used(whole, free).map(({ at_ms, value }) => ({ at_ms, value: value / of }));
-    return [{ label: mount === "root" ? "/" : `/${mount.replaceAll("-", "/")}`, points }];
+    return [{ label: mount(name), points }];
   });
-  disks.sort((a, b) => a.label.localeCompare(b.label));
-  if (disks.length) result.push({ key: "disk", title: "Disk used", kind: "share", lines: disks, max: 1 });
+  if (disks.length) result.push({ key: "disk", title: "Disk used", kind: "share", lines: joined(disks), max: 1 });
 
-  const zones = matching(samples, /^temperature\.(.+)$/).map(([label, points]) => ({ label, points }));
+  const zones = matching(samples, /^temperature\.(.+)$/).map(([name, points]) => ({ label: plain(name), points }));
   if (zones.length) result.push({ key: "temperature", title: "Temperature", kind: "celsius", lines: zones });
 
   const counters = matching(samples, /^network\.(.+\.[rt]x)$/).filter(([name]) => !name.startsWith("lo."));
   const traffic = counters.map(([name, points]) => {
     const [, port = "", direction] = /^(.+)\.([rt]x)$/.exec(name) ?? [];
-    return { label: `${port} ${direction === "rx" ? "in" : "out"}`, points: rates(points) };
+    return { label: `${plain(port)} ${direction === "rx" ? "in" : "out"}`, points: rates(points) };
   });
   if (traffic.some(({ points }) => points.length)) {
     result.push({ key: "network", title: "Network", kind: "rate", lines: traffic });
@@ -137,6 +136,30 @@ export function charts(samples: Samples): ChartSpec[] {
   });
   if (lost.length) result.push({ key: "lost", title: "Not kept", kind: "count", lines: lost });
   return result;
+}
+
+/** What a part of a name stands for: `:` and two digits are a byte (protocol/src/series.rs). What is no such text is shown as it is. */
+function plain(part: string): string {
+  try {
+    return decodeURIComponent(part.replaceAll(/:([0-9a-f]{2})/g, "%$1"));
+  } catch {
+    return part;
+  }
+}
+
+/** Agents of version 0.1.0 wrote `var-log`, and meant `/var/log` more often than `/var-log`. */
+function mount(part: string): string {
+  if (part === "root") return "/";
+  return part.startsWith("/") ? plain(part) : `/${part.replaceAll("-", "/")}`;
+}
+
+/** A newer agent may have given a mount another name: it stays one line. */
+function joined(lines: Line[]): Line[] {
+  const byLabel = new Map<string, Point[]>();
+  for (const { label, points } of lines) byLabel.set(label, [...(byLabel.get(label) ?? []), ...points]);
+  return [...byLabel]
+    .map(([label, points]) => ({ label, points: inTime(points) }))
+    .sort((a, b) => a.label.localeCompare(b.label));
 }
 
 function matching(samples: Samples, pattern: RegExp): [string, readonly Point[]][] {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import names from "../../../protocol/tests/series.json";
 import type { Point, Series } from "../src/api/types";
 import { append, byName, charts, columns, rates, used } from "../src/telemetry";
 
@@ -73,6 +74,36 @@ test("charts come from the names that agents use; loopback traffic is left out",
   );
   assert.equal(specs[0]?.note, "load 2.00");
   assert.deepEqual(specs[1]?.lines[0]?.points, points([0, 0.6]));
+});
+
+test("lines are labelled with what the names of their series stand for", () => {
+  const label = {
+    disk: (of: string) => [of],
+    temperature: (of: string) => [of],
+    network: (of: string) => [`${of} in`, `${of} out`],
+  };
+  for (const { kind, of, names: series } of [...names.written, ...names.older]) {
+    const specs = charts(new Map(series.map((name) => [name, points([0, 1], [1000, 2])])));
+    assert.deepEqual(
+      specs.map(({ key, lines }) => [key, lines.map(({ label }) => label)]),
+      [[kind, label[kind as keyof typeof label](of)]],
+      series.join(" "),
+    );
+  }
+});
+
+test("a mount that has another name since an update of the agent is one line", () => {
+  const specs = charts(
+    new Map([
+      ["disk./data.total", points([2000, 10])],
+      ["disk./data.available", points([2000, 5], [3000, 4])],
+      ["disk.data.total", points([0, 10])],
+      ["disk.data.available", points([0, 8], [1000, 7])],
+    ]),
+  );
+  assert.deepEqual(specs[0]?.lines, [
+    { label: "/data", points: points([0, 0.2], [1000, 0.3], [2000, 0.5], [3000, 0.6]) },
+  ]);
 });
 
 test("what was not kept has a chart once there is some", () => {
