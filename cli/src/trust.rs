@@ -332,17 +332,15 @@ fn connect(url: &ServerUrl) -> io::Result<TcpStream> {
 
 #[cfg(test)]
 mod tests {
+    use homeport_testkit::Authority;
+
     use super::*;
 
     #[test]
     fn roots_round_trip_through_pem() {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::new(Vec::<String>::new())
-            .unwrap()
-            .self_signed(&key)
-            .unwrap();
-        let roots = Roots::from_pem(certificate.pem().as_bytes()).unwrap();
-        assert_eq!(roots.certificates(), [certificate.der().clone()]);
+        let authority = Authority::new("ca");
+        let roots = Roots::from_pem(authority.pem().as_bytes()).unwrap();
+        assert_eq!(roots.certificates(), [authority.der()]);
         assert_eq!(Roots::from_pem(roots.to_pem().as_bytes()).unwrap(), roots);
         assert!(Roots::from_pem(b"nothing here").is_err());
     }

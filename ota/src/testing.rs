@@ -12,6 +12,10 @@ use std::{
 use bytes::Bytes;
 use futures_util::stream;
 use homeport_protocol::BundleOffer;
+use homeport_testkit::{
+    Authority,
+    tls::{self, Clients},
+};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
@@ -20,8 +24,6 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::Upstream;
@@ -111,40 +113,10 @@ fn byte_at(at: usize) -> u8 {
 }
 
 fn identities() -> (Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>) {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let ca_key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = params.self_signed(&ca_key).unwrap();
-    let issuer = Issuer::new(params, ca_key);
-    let issue = |name: &str| -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &issuer).unwrap();
-        (
-            vec![certificate.der().clone()],
-            PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-        )
-    };
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(ca.der().clone()).unwrap();
-    let roots = Arc::new(roots);
-    let (chain, key) = issue("localhost");
-    let verifier =
-        rustls::server::WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
-    let server = rustls::ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(verifier.build().unwrap())
-        .with_single_cert(chain, key)
-        .unwrap();
-    let (chain, key) = issue("device");
-    let client = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)
-        .unwrap();
+    let authority = Authority::new("fleet");
+    let ca = authority.der();
+    let server = tls::server(&ca, &authority.server("localhost"), Clients::Certified);
+    let client = tls::client(&ca, Some(&authority.device("device")), rustls::DEFAULT_VERSIONS);
     (Arc::new(server), Arc::new(client))
 }
 

@@ -23,14 +23,9 @@ use homeport_server::{
     ca::{Authority, CertificateRequest},
     store::Store,
 };
-use mqtt_proto::{Pid, QoS, QosPid, TopicFilter, TopicName, v5};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use homeport_testkit::{Device, DeviceKey, tls};
+use mqtt_proto::v5::PubackReasonCode;
+use rustls::ClientConfig;
 
 const DEVICES: usize = 2000;
 
@@ -46,14 +41,13 @@ const SENDING: Duration = Duration::from_secs(5);
 /// How long the server is left alone before its memory is looked at.
 const REST: Duration = Duration::from_secs(3);
 
-struct Device {
+struct Paired {
     id: DeviceId,
     config: Arc<ClientConfig>,
 }
 
 struct Connected {
-    id: DeviceId,
-    stream: TlsStream<TcpStream>,
+    device: Device,
     sequence: u64,
 }
 
@@ -102,19 +96,17 @@ async fn main() {
 }
 
 /// Devices in the database of a server that has never run.
-async fn pair(directory: &Path) -> Vec<Device> {
+async fn pair(directory: &Path) -> Vec<Paired> {
     let authority = Authority::open(directory).unwrap();
     let store = Store::open(directory).unwrap();
-    let key = rcgen::KeyPair::generate().unwrap();
-    let request = rcgen::CertificateParams::default()
-        .serialize_request(&key)
-        .unwrap();
-    let request = CertificateRequest::parse(request.der()).unwrap();
+    let key = DeviceKey::generate();
+    let request = CertificateRequest::parse(&key.request()).unwrap();
     let paired = (0..DEVICES).map(|number| {
         let id: DeviceId = format!("bench-{number}").parse().unwrap();
         let now = time::OffsetDateTime::now_utc();
         let certificate = authority.issue_device(&request, &id, now).unwrap();
-        let config = client_config(&authority, certificate.der.clone(), key.serialize_der());
+        let identity = key.certified(certificate.der.clone());
+        let config = tls::client(authority.certificate(), Some(&identity), rustls::DEFAULT_VERSIONS);
         let store = &store;
         async move {
             let name = id.clone();
@@ -123,32 +115,18 @@ async fn pair(directory: &Path) -> Vec<Device> {
                 tx.insert_certificate(0, name.as_str(), &certificate, None)
             });
             inserted.await.unwrap();
-            Device { id, config }
+            Paired {
+                id,
+                config: Arc::new(config),
+            }
         }
     });
     join_all(paired).await
 }
 
-fn client_config(
-    authority: &Authority,
-    certificate: CertificateDer<'static>,
-    key: Vec<u8>,
-) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.certificate().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(vec![certificate], PrivatePkcs8KeyDer::from(key).into())
-        .unwrap();
-    Arc::new(config)
-}
-
-async fn connect(devices: &[Device], address: SocketAddr) -> Vec<Connected> {
+async fn connect(devices: &[Paired], address: SocketAddr) -> Vec<Connected> {
     stream::iter(devices)
-        .map(|device| Connected::new(device, address))
+        .map(|paired| Connected::new(paired, address))
         .buffer_unordered(AT_A_TIME)
         .collect()
         .await
@@ -194,24 +172,13 @@ impl Drop for Server {
 
 impl Connected {
     /// Connected and subscribed, as an agent is.
-    async fn new(device: &Device, address: SocketAddr) -> Self {
-        let tcp = TcpStream::connect(address).await.unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
-        let connector = TlsConnector::from(Arc::clone(&device.config));
-        let mut stream = connector.connect(name, tcp).await.unwrap();
-        let connect: v5::Packet = v5::Connect::new(device.id.as_str().into(), 900).into();
-        write(&mut stream, connect).await;
-        expect(&mut stream, 0x20).await;
-        let filter = TopicFilter::try_from(format!("hp1/{}/command", device.id).as_str()).unwrap();
-        let options = v5::SubscriptionOptions::new(QoS::Level1);
-        let subscribe: v5::Packet = v5::Subscribe::new(Pid::default(), vec![(filter, options)]).into();
-        write(&mut stream, subscribe).await;
-        expect(&mut stream, 0x90).await;
-        Self {
-            id: device.id.clone(),
-            stream,
-            sequence: 0,
-        }
+    async fn new(paired: &Paired, address: SocketAddr) -> Self {
+        let mut device = Device::reach(address, Arc::clone(&paired.config), paired.id.clone())
+            .await
+            .unwrap();
+        device.connect(900).await;
+        device.subscribe().await;
+        Self { device, sequence: 0 }
     }
 
     /// Sends telemetry with so many messages in flight, and counts what is acknowledged in time.
@@ -221,7 +188,7 @@ impl Connected {
         }
         let mut acknowledged = 0;
         for _ in 0.. {
-            expect(&mut self.stream, 0x40).await;
+            self.acknowledged().await;
             if Instant::now() >= until {
                 break;
             }
@@ -229,7 +196,7 @@ impl Connected {
             self.send().await;
         }
         for _ in 1..in_flight {
-            expect(&mut self.stream, 0x40).await;
+            self.acknowledged().await;
         }
         (self, acknowledged)
     }
@@ -250,24 +217,11 @@ impl Connected {
             sequence: self.sequence,
             message,
         };
-        let id = Pid::try_from(u16::try_from(self.sequence % 60_000 + 1).unwrap()).unwrap();
-        let topic = TopicName::try_from(format!("hp1/{}/telemetry", self.id).as_str()).unwrap();
-        let publish: v5::Packet = v5::Publish::new(QosPid::Level1(id), topic, batch.encode().into()).into();
-        write(&mut self.stream, publish).await;
+        let id = u16::try_from(self.sequence % 60_000 + 1).unwrap();
+        self.device.publish("telemetry", id, batch.encode()).await;
     }
-}
 
-async fn write(stream: &mut TlsStream<TcpStream>, packet: v5::Packet) {
-    stream.write_all(packet.encode().unwrap().as_ref()).await.unwrap();
-    // TLS may hold bytes back until then.
-    stream.flush().await.unwrap();
-}
-
-/// Reads one short packet whose first byte is `head`.
-async fn expect(stream: &mut TlsStream<TcpStream>, head: u8) {
-    let mut packet = [0; 2 + 0x7f];
-    stream.read_exact(&mut packet[..2]).await.unwrap();
-    assert_eq!(packet[0], head, "an unexpected packet");
-    let length = usize::from(packet[1]);
-    stream.read_exact(&mut packet[2..2 + length]).await.unwrap();
+    async fn acknowledged(&mut self) {
+        assert_eq!(self.device.puback().await.1, PubackReasonCode::Success);
+    }
 }

@@ -353,8 +353,9 @@ fn subject(hints: &Hints) -> der::Result<Name> {
 
 #[cfg(test)]
 mod tests {
+    use homeport_testkit::Authority;
+
     use super::*;
-    use crate::testing::Authority;
 
     fn hints() -> Hints {
         Hints {

@@ -253,8 +253,10 @@ fn at<T>(path: &Path, result: io::Result<T>) -> Result<T, IdentityError> {
 
 #[cfg(test)]
 mod tests {
+    use homeport_testkit::Authority;
+
     use super::*;
-    use crate::testing::Authority;
+    use crate::identity::Hints;
 
     const DEVICE: &str = "k2abcdefgh234567";
 
@@ -262,7 +264,9 @@ mod tests {
         let key = Key::generate().unwrap();
         store.begin(&key, None).unwrap();
         let issued = est::Issued {
-            certificate: authority.device(&key, DEVICE),
+            certificate: authority
+                .issue(&key.request(&Hints::default()).unwrap(), DEVICE)
+                .to_vec(),
             device: DEVICE.parse().unwrap(),
         };
         store.fill(&issued, &authority.der(), server).unwrap();

@@ -13,8 +13,11 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use homeport_protocol::PairingToken;
+use homeport_testkit::{
+    Authority, YEAR,
+    tls::{self, Clients},
+};
 use rcgen::PublicKeyData as _;
-use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -22,8 +25,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Authority, authority::YEAR};
-use crate::identity::{Identity, IdentityStore, Issued, Key};
+use crate::identity::{Hints, Identity, IdentityStore, Issued, Key};
 
 pub(crate) const DEVICE: &str = "k2abcdefgh234567";
 
@@ -129,7 +131,10 @@ impl Server {
         let key = Key::generate().unwrap();
         store.begin(&key, None).unwrap();
         let issued = Issued {
-            certificate: self.authority.device(&key, DEVICE),
+            certificate: self
+                .authority
+                .issue(&key.request(&Hints::default()).unwrap(), DEVICE)
+                .to_vec(),
             device: DEVICE.parse().unwrap(),
         };
         store.fill(&issued, &self.authority.der(), &self.https).unwrap();
@@ -190,20 +195,8 @@ impl Server {
 }
 
 fn acceptor(authority: &Authority, start: Duration) -> TlsAcceptor {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.der()).unwrap();
-    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .allow_unauthenticated()
-        .build()
-        .unwrap();
-    let (leaf, key) = authority.server_from("127.0.0.1", start);
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(clients)
-        .with_single_cert(vec![leaf, authority.der()], key)
-        .unwrap();
+    let identity = authority.server_from("127.0.0.1", SystemTime::UNIX_EPOCH + start);
+    let config = tls::server(&authority.der(), &identity, Clients::Invited);
     TlsAcceptor::from(Arc::new(config))
 }
 

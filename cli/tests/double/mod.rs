@@ -12,16 +12,18 @@ use std::{
         mpsc::{self, RecvTimeoutError, Sender},
     },
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use homeport_api::{
     AccessToken, Bundle, Deployment, Device, DeviceProgress, Event, Page, Problem, StateChange, Target,
     UpdateHistory, User, UserInfo,
 };
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use rustls_pki_types::PrivatePkcs8KeyDer;
+use homeport_testkit::{
+    Authority, Identity, PATIENCE, YEAR,
+    tls::{self, Clients},
+};
+use rustls::{ServerConnection, StreamOwned};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -29,7 +31,6 @@ use sha2::{Digest as _, Sha256};
 pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) const TOKEN: &str = "session-token-of-the-double";
 const PAGE: usize = 2;
-const PATIENCE: Duration = Duration::from_secs(120);
 const TICK: Duration = Duration::from_millis(20);
 
 /// A running stand-in.
@@ -109,36 +110,19 @@ impl Double {
 
     /// Starts with a certificate for another name.
     pub(crate) fn start_as(name: &str) -> Self {
-        Self::start_with(&CertificateParams::new(vec![name.to_owned()]).unwrap())
+        let authority = Authority::new("Double CA");
+        Self::start_with(&authority, &authority.server(name))
     }
 
-    /// Starts with a certificate that is valid for the year 2001.
+    /// Starts with a certificate that was valid until 2001.
     pub(crate) fn start_expired() -> Self {
-        let mut certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        certificate.not_before = date_time_ymd(2001, 1, 1);
-        certificate.not_after = date_time_ymd(2002, 1, 1);
-        Self::start_with(&certificate)
+        let authority = Authority::new("Double CA");
+        let identity = authority.server_from("127.0.0.1", SystemTime::UNIX_EPOCH + 30 * YEAR);
+        Self::start_with(&authority, &identity)
     }
 
-    fn start_with(certificate: &CertificateParams) -> Self {
-        let ca_key = KeyPair::generate().unwrap();
-        let mut ca = CertificateParams::new(Vec::<String>::new()).unwrap();
-        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        ca.distinguished_name.push(DnType::CommonName, "Double CA");
-        let ca_certificate = ca.self_signed(&ca_key).unwrap();
-        let issuer = Issuer::new(ca, ca_key);
-        let key = KeyPair::generate().unwrap();
-        let certificate = certificate.signed_by(&key, &issuer).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone(), ca_certificate.der().clone()],
-                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            )
-            .unwrap();
+    fn start_with(authority: &Authority, identity: &Identity) -> Self {
+        let tls = tls::server(&authority.der(), identity, Clients::Anonymous);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
@@ -158,8 +142,8 @@ impl Double {
         });
         Self {
             address,
-            ca_pem: ca_certificate.pem(),
-            ca_fingerprint: format!("{:x}", Sha256::digest(ca_certificate.der())),
+            ca_pem: authority.pem(),
+            ca_fingerprint: format!("{:x}", Sha256::digest(authority.der())),
             shared,
         }
     }

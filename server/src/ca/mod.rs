@@ -290,12 +290,9 @@ fn file_error(path: &Path, source: io::Error) -> CaError {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::*;
+    use homeport_testkit::DeviceKey;
 
-    fn request(key: &KeyPair) -> CertificateRequest {
-        let request = CertificateParams::default().serialize_request(key).unwrap();
-        CertificateRequest::parse(request.der()).unwrap()
-    }
+    use super::*;
 
     #[test]
     fn the_authority_stays_the_same() {
@@ -352,7 +349,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let authority = Authority::open(directory.path()).unwrap();
         let (now, device) = (OffsetDateTime::now_utc(), "abc".parse().unwrap());
-        let request = request(&KeyPair::generate().unwrap());
+        let request = CertificateRequest::parse(&DeviceKey::generate().request()).unwrap();
         let certificate = authority.issue_device(&request, &device, now).unwrap();
         let other = authority.issue_device(&request, &device, now).unwrap();
         assert_ne!(certificate.serial, other.serial);

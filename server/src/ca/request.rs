@@ -82,6 +82,7 @@ impl CertificateRequest {
 
 #[cfg(test)]
 mod tests {
+    use homeport_testkit::DeviceKey;
     use rcgen::{
         CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, PublicKeyData as _,
     };
@@ -150,9 +151,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn damaged_requests_are_refused_or_read(at: proptest::sample::Index, value: u8) {
-            let key = KeyPair::generate().unwrap();
-            let request = CertificateParams::default().serialize_request(&key).unwrap();
-            let mut der = request.der().to_vec();
+            let mut der = DeviceKey::generate().request();
             let at = at.index(der.len());
             der[at] = value;
             let _ = CertificateRequest::parse(&der);

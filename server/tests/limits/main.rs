@@ -21,8 +21,8 @@ use homeport_server::{
     limits::Limits,
     tls::{self, ServerCertificate},
 };
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use homeport_testkit::{DeviceKey, Identity, patiently};
+use rustls_pki_types::ServerName;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -31,9 +31,6 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
-
-/// Longest that a test waits for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 const SOON: Duration = Duration::from_millis(100);
 
@@ -127,20 +124,9 @@ impl Server {
         socket.connect(self.address).await.unwrap()
     }
 
-    fn tls(&self, identity: Option<(CertificateDer<'static>, Vec<u8>)>, alpn: &[u8]) -> TlsConnector {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.authority.certificate().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
-        let mut config = match identity {
-            None => builder.with_no_client_auth(),
-            Some((certificate, key)) => builder
-                .with_client_auth_cert(vec![certificate], PrivatePkcs8KeyDer::from(key).into())
-                .unwrap(),
-        };
+    fn tls(&self, identity: Option<&Identity>, alpn: &[u8]) -> TlsConnector {
+        let ca = self.authority.certificate();
+        let mut config = homeport_testkit::tls::client(ca, identity, rustls::DEFAULT_VERSIONS);
         config.alpn_protocols = vec![alpn.to_vec()];
         TlsConnector::from(Arc::new(config))
     }
@@ -155,19 +141,15 @@ impl Server {
         self.secure(&self.tls(None, b"http/1.1"), from).await
     }
 
-    /// A device's certificate and key.
-    fn device(&self) -> (CertificateDer<'static>, Vec<u8>) {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let request = rcgen::CertificateParams::default()
-            .serialize_request(&key)
-            .unwrap();
-        let request = CertificateRequest::parse(request.der()).unwrap();
+    fn device(&self) -> Identity {
+        let key = DeviceKey::generate();
+        let request = CertificateRequest::parse(&key.request()).unwrap();
         let now = time::OffsetDateTime::now_utc();
         let issued = self
             .authority
             .issue_device(&request, &"a".parse().unwrap(), now)
             .unwrap();
-        (issued.der, key.serialize_der())
+        key.certified(issued.der)
     }
 }
 
@@ -175,12 +157,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.shutdown.cancel();
     }
-}
-
-async fn patiently<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(PATIENCE, future)
-        .await
-        .expect("waited for too long")
 }
 
 /// Waits until the server has closed the connection.
@@ -281,7 +257,7 @@ async fn many_silent_ones_keep_nobody_out() {
         ..patient()
     })
     .await;
-    let tls = server.tls(Some(server.device()), b"http/1.1");
+    let tls = server.tls(Some(&server.device()), b"http/1.1");
     let mut device = server.secure(&tls, [127, 0, 0, 1]).await;
     get_one(&mut device).await;
     let mut early = server.client([127, 0, 0, 2]).await;

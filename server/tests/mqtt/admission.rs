@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use homeport_protocol::{Command, limits};
 use homeport_server::limits::Limits;
+use homeport_testkit::patiently;
 use mqtt_proto::{QoS, v3, v5};
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
-use crate::support::{Device, Event, Server, patiently};
+use crate::support::{Event, Server};
 
 #[tokio::test]
 async fn connack_says_what_the_server_offers() {
@@ -89,7 +90,7 @@ async fn only_active_certificates_get_through_the_handshake() {
         (&stranger, "DecryptError"),
     ] {
         // With TLS 1.3 the client is done before the server has looked at its certificate.
-        let tls12 = Device::reach(&server, identity, &[&rustls::version::TLS12]).await;
+        let tls12 = server.reach_with(identity, &[&rustls::version::TLS12]).await;
         let error = tls12.err().unwrap().to_string();
         assert!(error.contains(alert) || error.contains("UnknownCA"), "{error}");
         if let Ok(mut device) = server.reach(identity).await {
@@ -103,7 +104,8 @@ async fn only_active_certificates_get_through_the_handshake() {
 async fn tls_1_2_is_as_good() {
     let server = Server::start().await;
     let identity = server.pair("a");
-    let mut device = Device::reach(&server, &identity, &[&rustls::version::TLS12])
+    let mut device = server
+        .reach_with(&identity, &[&rustls::version::TLS12])
         .await
         .unwrap();
     device.send(v5::Connect::new("a".into(), 60)).await;

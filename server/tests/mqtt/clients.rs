@@ -3,10 +3,11 @@
 use std::process::Stdio;
 
 use homeport_protocol::{Command, command::Envelope};
+use homeport_testkit::patiently;
 use mqtt_proto::{QoS, TopicFilter, TopicName, v3};
 use rumqttc::{AsyncClient, Incoming, MqttOptions, TlsConfiguration, Transport};
 
-use crate::support::{Event, Server, inventory, level_1, patiently, pid, telemetry};
+use crate::support::{Event, Server, inventory, level_1, pid, telemetry};
 
 #[tokio::test]
 async fn clients_of_3_1_1_are_served() {
@@ -72,10 +73,8 @@ async fn the_agent_s_client_library_gets_along() {
     let mut server = Server::start().await;
     let identity = server.pair("a");
     let mut options = MqttOptions::new("a", ("localhost", server.address.port()));
-    let config = server.tls(Some(&identity), rustls::DEFAULT_VERSIONS);
-    options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(
-        config.into(),
-    )));
+    let config = server.tls(&identity, rustls::DEFAULT_VERSIONS);
+    options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
     options.set_keep_alive(60);
     let (client, mut events) = AsyncClient::new(options, 8);
     let qos = rumqttc::mqttbytes::QoS::AtLeastOnce;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use homeport_protocol::{Command, Record, Sequenced, senml::Pack};
 use homeport_server::limits::Limits;
+use homeport_testkit::Device;
 use mqtt_proto::{QosPid, v5};
 
-use crate::support::{Device, Event, Identity, Server, level_1, telemetry};
+use crate::support::{Event, Identity, Server, level_1, telemetry};
 
 /// Far from what the tests wait for.
 const KEEP_ALIVE: u16 = 900;

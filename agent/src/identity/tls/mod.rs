@@ -205,10 +205,11 @@ impl ServerCertVerifier for FirstContact {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
+
+    use homeport_testkit::Authority;
 
     use super::*;
-    use crate::testing::Authority;
 
     const FOREVER: Duration = Duration::from_secs(3600 * 24 * 365 * 20);
 
@@ -226,18 +227,25 @@ mod tests {
     #[test]
     fn first_contact_takes_the_named_ca_and_no_other() {
         let ours = Authority::new("ours");
-        let leaf = ours.server("127.0.0.1").0;
-        contact(&ours, &leaf, "127.0.0.1").unwrap();
-        contact(&ours, &leaf, "127.0.0.2").unwrap_err();
+        let server = ours.server("127.0.0.1");
+        let leaf = server.certificate();
+        contact(&ours, leaf, "127.0.0.1").unwrap();
+        contact(&ours, leaf, "127.0.0.2").unwrap_err();
 
         let other = Authority::new("other");
-        contact(&other, &leaf, "127.0.0.1").unwrap_err();
+        contact(&other, leaf, "127.0.0.1").unwrap_err();
         let (_, verifier) = first_contact(ours.fingerprint()).unwrap();
         // The right CA shown beside a leaf that it did not issue.
-        let forged = other.server("127.0.0.1").0;
+        let forged = other.server("127.0.0.1");
         let chain = [ours.der(), other.der()];
         verifier
-            .verify_server_cert(&forged, &chain, &name("127.0.0.1"), &[], UnixTime::now())
+            .verify_server_cert(
+                forged.certificate(),
+                &chain,
+                &name("127.0.0.1"),
+                &[],
+                UnixTime::now(),
+            )
             .unwrap_err();
         assert_eq!(verifier.ca(), None);
     }
@@ -245,13 +253,13 @@ mod tests {
     #[test]
     fn only_an_unset_clock_forgives_a_certificate_of_the_future() {
         let authority = Authority::new("ours");
-        let leaf = authority
-            .server_from("localhost", clock::not_before_build() + FOREVER)
-            .0;
+        let start = SystemTime::UNIX_EPOCH + clock::not_before_build() + FOREVER;
+        let server = authority.server_from("localhost", start);
+        let leaf = server.certificate();
         let root = PinnedRoot::new(&authority.der()).unwrap();
         let host = name("localhost");
-        root.verify(&leaf, &[], &host, false).unwrap_err();
-        root.verify(&leaf, &[], &host, true).unwrap();
-        root.verify(&leaf, &[], &name("elsewhere"), true).unwrap_err();
+        root.verify(leaf, &[], &host, false).unwrap_err();
+        root.verify(leaf, &[], &host, true).unwrap();
+        root.verify(leaf, &[], &name("elsewhere"), true).unwrap_err();
     }
 }
