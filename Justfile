@@ -51,6 +51,7 @@ boards: binaries
 # Check formatting and lints of Rust, TypeScript, shell and Python
 lint: web
     cargo fmt --all --check
+    cargo fmt --manifest-path fuzz/Cargo.toml --check
     cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings
     npm --prefix server/web run --silent check
     scripts/lint-scripts
@@ -82,6 +83,11 @@ root-test: (setup "build" "root-test") web
     fi
     # In a namespace of its own, no mount outlives the tests.
     unshare --mount cargo test --workspace --all-features --quiet --lib --bins --tests -- --ignored
+
+# Input that libFuzzer makes up, for what reads strangers' and devices' bytes: fuzz (SECONDS for each (TARGET...))
+[positional-arguments]
+fuzz *args: (setup "build" "fuzz") web
+    @exec scripts/fuzz "$@"
 
 # The web page in a real Chromium against the real server
 web-test: web

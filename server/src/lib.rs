@@ -29,6 +29,8 @@ mod error;
 pub mod est;
 mod files;
 pub mod fleet;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod groups;
 pub mod http;
 pub mod https;

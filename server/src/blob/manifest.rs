@@ -90,7 +90,7 @@ impl Manifest {
         Self::parse(&signature::manifest(bundle)?)
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         let text = std::str::from_utf8(bytes)
             .map_err(|_| ManifestError::Signature("the manifest is not UTF-8".into()))?;
         let ini = ini::parse(text)?;

@@ -49,6 +49,18 @@ pub fn is_id(id: &str) -> bool {
             .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
+/// Reads `bytes` as the signature of a bundle, and as its manifest.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    if let Some(der) = ber::to_der(bytes) {
+        assert_eq!(ber::to_der(&der).as_ref(), Some(&der), "DER stays as it is");
+    }
+    if let Ok(manifest) = signature::signed_text(bytes) {
+        let _ = Manifest::parse(&manifest);
+    }
+    let _ = Manifest::parse(bytes);
+}
+
 // === impl Bundles ===
 
 impl Bundles {

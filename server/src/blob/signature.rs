@@ -23,7 +23,7 @@ pub(super) fn manifest(file: &mut File) -> Result<Vec<u8>, ManifestError> {
 }
 
 /// The content that a CMS structure in BER signs.
-fn signed_text(cms: &[u8]) -> Result<Vec<u8>, ManifestError> {
+pub(super) fn signed_text(cms: &[u8]) -> Result<Vec<u8>, ManifestError> {
     let cms = ber::to_der(cms).ok_or_else(|| ManifestError::Signature("it is not BER".into()))?;
     let damaged = |error: der::Error| ManifestError::Signature(error.to_string());
     let content = ContentInfo::from_der(&cms).map_err(damaged)?;

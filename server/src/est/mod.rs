@@ -199,6 +199,13 @@ fn certificate_request(body: &[u8]) -> Result<CertificateRequest, Failure> {
     CertificateRequest::parse(&der).map_err(Failure::Request)
 }
 
+/// Reads `bytes` as the body of a request, and as what is inside one.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = certificate_request(bytes);
+    let _ = CertificateRequest::parse(bytes);
+}
+
 fn pkcs7(content_type: &'static str, body: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, content_type),

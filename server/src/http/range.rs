@@ -39,6 +39,22 @@ pub(crate) fn select(headers: &HeaderMap, etag: &str, size: u64) -> Selected {
     }
 }
 
+/// Selects the range that `bytes` ask for: a size of 8 bytes, then the header.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let Some((size, range)) = bytes.split_first_chunk() else {
+        return;
+    };
+    let Ok(range) = http::HeaderValue::from_bytes(range) else {
+        return;
+    };
+    let size = u64::from_be_bytes(*size);
+    let headers = HeaderMap::from_iter([(header::RANGE, range)]);
+    if let Selected::Part(first, last) = select(&headers, "", size) {
+        assert!(first <= last && last < size, "{first}-{last} of {size} bytes");
+    }
+}
+
 /// Digits only: `parse` alone takes a plus sign.
 fn number(text: &str) -> Option<u64> {
     text.bytes()

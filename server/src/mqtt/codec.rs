@@ -217,6 +217,26 @@ pub(super) fn encode_suback_v3(
     out.extend(granted.map(|qos| qos.map_or(FAILURE, |qos| qos as u8)));
 }
 
+/// Reads `bytes` as the packets of a connection, in both versions.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    const LIMIT: usize = 4 * 1024;
+
+    for version in [Version::V3, Version::V5] {
+        let mut rest = bytes;
+        while let Ok(Some(frame)) = frame(rest, LIMIT) {
+            assert!(frame.len <= LIMIT, "a packet over the limit");
+            let Some((packet, behind)) = rest.split_at_checked(frame.len) else {
+                break;
+            };
+            if decode_connect(frame, packet).is_err() && decode(frame, packet, version).is_err() {
+                break;
+            }
+            rest = behind;
+        }
+    }
+}
+
 fn decode_v3(frame: Frame, body: &[u8]) -> Result<Packet, PacketError> {
     use v3::PacketType;
 

@@ -17,6 +17,8 @@ mod listener;
 mod registry;
 mod session;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::codec::fuzz;
 pub use self::{listener::serve, registry::Registry};
 
 /// Why a message was not accepted. The device keeps it and sends it again.
