@@ -55,6 +55,7 @@ lint: web
     cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings
     npm --prefix server/web run --silent check
     scripts/lint-scripts
+    scripts/agent-toml-page --check
 
 # Check licences, sources, bans and (where the advisory database can be reached) advisories of every dependency
 audit:
@@ -88,6 +89,11 @@ root-test: (setup "build" "root-test") web
 [positional-arguments]
 fuzz *args: (setup "build" "fuzz") web
     @exec scripts/fuzz "$@"
+
+# Write the manual pages again, after a change of a command line or of docs/usage/agent-configuration.md
+man: web
+    HOMEPORT_WRITE_MAN=1 cargo test --quiet -p homeport-cli -p homeport-server --bins manual_page
+    scripts/agent-toml-page --write
 
 # The web page in a real Chromium against the real server
 web-test: web

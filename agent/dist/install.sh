@@ -37,6 +37,8 @@ file 0644 "$dist/dbus/zz-homeport-rauc.conf" /etc/dbus-1/system.d/zz-homeport-ra
 file 0644 "$dist/sysusers.d/homeport.conf" /usr/lib/sysusers.d/homeport.conf
 file 0644 "$dist/tmpfiles.d/homeport.conf" /usr/lib/tmpfiles.d/homeport.conf
 file 0644 "$dist/agent.toml" /usr/lib/homeport/agent.toml
+file 0644 "$dist/man/homeport-agent.8" /usr/share/man/man8/homeport-agent.8
+file 0644 "$dist/man/homeport-agent.toml.5" /usr/share/man/man5/homeport-agent.toml.5
 mkdir -p "$root/usr/lib/homeport/agent.toml.d" "$root/usr/lib/homeport/health.d" \
 	"$root/etc/homeport/agent.toml.d" "$root/etc/homeport/health.d"
 

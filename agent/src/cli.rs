@@ -170,6 +170,26 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_page_has_every_command_option_and_exit_code() {
+        let page = include_str!("../dist/man/homeport-agent.8").replace('\\', "");
+        let (commands, exits) = HELP.split_once("Exit codes: ").unwrap();
+        let words = commands
+            .lines()
+            .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+            .filter_map(|line| line.split_whitespace().next())
+            .map(|word| word.trim_end_matches(','));
+        let codes = exits.split(", ").map(|exit| exit.split(' ').next().unwrap());
+        let known: Vec<_> = words.chain(codes).collect();
+        assert!(known.len() > 10, "{known:?}");
+        for word in known {
+            let is_there = page
+                .lines()
+                .any(|line| line.starts_with(".B") && line.split([' ', ',']).any(|part| part == word));
+            assert!(is_there, "{word}");
+        }
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (line, word) in [
             ("", "command is missing"),

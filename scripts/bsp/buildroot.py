@@ -27,8 +27,8 @@ OTHER_OPTIONS = {"REPOSITORY", "REVISION"}
 # What Buildroot's manual asks of a help text: a tab, two spaces, and at most this much.
 HELP_WIDTH = 62
 EXTERNAL_PATH = "$(BR2_EXTERNAL_HOMEPORT_PATH)"
-# For other systems than Buildroot's targets.
-NOT_INSTALLED = {"install.sh"}
+# For other systems than Buildroot's targets, which have no manual pages.
+NOT_INSTALLED = {"install.sh", "man/homeport-agent.8", "man/homeport-agent.toml.5"}
 
 
 def main() -> None:

@@ -224,3 +224,22 @@ fn restore(command: Restore) -> Result<(), Box<dyn std::error::Error>> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use homeport_testkit::manual;
+
+    use super::Command;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Command::command().debug_assert();
+    }
+
+    #[test]
+    fn the_manual_page_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/man/homeport-server.8");
+        manual::is_current(path.as_ref(), &manual::page(Command::command(), "8"));
+    }
+}

@@ -15,6 +15,8 @@
 
 mod authority;
 mod device;
+#[cfg(feature = "manual")]
+pub mod manual;
 pub mod tls;
 
 use std::time::Duration;

@@ -448,6 +448,7 @@ Examples:
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
+    use homeport_testkit::manual;
 
     use super::*;
 
@@ -458,6 +459,12 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_manual_page_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/man/homeport.1");
+        manual::is_current(path.as_ref(), &manual::page(Cli::command(), "1"));
     }
 
     #[test]

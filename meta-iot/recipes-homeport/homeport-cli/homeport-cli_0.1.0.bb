@@ -11,4 +11,8 @@ require ${BPN}-crates.inc
 
 CARGO_BUILD_FLAGS:append = " --package=homeport-cli"
 
+do_install:append() {
+    install -D -m 0644 ${S}/cli/man/homeport.1 ${D}${mandir}/man1/homeport.1
+}
+
 BBCLASSEXTEND = "native nativesdk"
