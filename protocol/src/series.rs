@@ -18,8 +18,8 @@
 //! themselves. Any other byte of the name's UTF-8 form, `:` too, is written as `:` and two lower-case hexadecimal digits:
 //! `/mnt/my disk` is `disk./mnt/my:20disk.total`. Two names never become one.
 //!
-//! Agents of version 0.1.0 and older wrote mounts without the first `/`, the others as `-`, and `_` for what is not allowed: a
-//! mount that does not begin with `/` is one of theirs (`var-log`), and which path it was can only be guessed.
+//! Agents from before this rule wrote mounts without the first `/`, the others as `-`, and `_` for what is not allowed: a mount
+//! that does not begin with `/` is one of theirs (`var-log`), and which path it was can only be guessed.
 
 use crate::limits::MAX_NAME;
 

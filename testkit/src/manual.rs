@@ -9,17 +9,13 @@ use clap_mangen::Man;
 const WRITE: &str = "HOMEPORT_WRITE_MAN";
 
 /// The page of `program` in `section`.
-pub fn page(program: Command, section: &'static str) -> String {
+pub fn page(program: Command, section: &str) -> String {
     let mut program = program.disable_help_subcommand(true);
     program.build();
-    let man = Man::new(program.clone())
-        .section(section)
-        .date("")
-        .manual("Homeport");
-    let mut page = text(|out| {
-        man.render_title(out)?;
-        man.render_name_section(out)
-    });
+    let man = Man::new(program.clone());
+    // Without date and version, a page changes only when the command line does.
+    let mut page = format!(".TH {} {section} \"\" \"\" \"Homeport\"\n", program.get_name());
+    page += &text(|out| man.render_name_section(out));
     let _ = writeln!(page, ".SH SYNOPSIS\n{}", usage(&program));
     page += &text(|out| {
         man.render_description_section(out)?;

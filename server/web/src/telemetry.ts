@@ -147,7 +147,7 @@ function plain(part: string): string {
   }
 }
 
-/** Agents of version 0.1.0 wrote `var-log`, and meant `/var/log` more often than `/var-log`. */
+/** Agents from before that rule wrote `var-log`, and meant `/var/log` more often than `/var-log`. */
 function mount(part: string): string {
   if (part === "root") return "/";
   return part.startsWith("/") ? plain(part) : `/${part.replaceAll("-", "/")}`;
