@@ -56,6 +56,7 @@ lint: web
     npm --prefix server/web run --silent check
     scripts/lint-scripts
     scripts/agent-toml-page --check
+    scripts/version >/dev/null
 
 # Check licences, sources, bans and (where the advisory database can be reached) advisories of every dependency
 audit:
