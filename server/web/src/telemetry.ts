@@ -1,6 +1,7 @@
 // From stored samples to lines in a chart.
 
 import type { Point, Series } from "./api/types";
+import { clean, named } from "./text";
 
 export type Samples = ReadonlyMap<string, readonly Point[]>;
 
@@ -138,10 +139,14 @@ export function charts(samples: Samples): ChartSpec[] {
   return result;
 }
 
-/** What a part of a name stands for: `:` and two digits are a byte (protocol/src/series.rs). What is no such text is shown as it is. */
+/**
+ * What a part of a name stands for: `:` and two digits are a byte (protocol/src/series.rs). What is no such text is shown as it is, and so is
+ * one with hidden characters: two that look alike stay apart.
+ */
 function plain(part: string): string {
   try {
-    return decodeURIComponent(part.replaceAll(/:([0-9a-f]{2})/g, "%$1"));
+    const text = decodeURIComponent(part.replaceAll(/:([0-9a-f]{2})/g, "%$1"));
+    return clean(text) === text ? named(text) : part;
   } catch {
     return part;
   }

@@ -26,7 +26,8 @@ export function named(name: string): string {
   return RIGHT_TO_LEFT.test(visible) ? FIRST_STRONG_ISOLATE + visible + POP_ISOLATE : visible;
 }
 
-function clean(text: string): string {
+/** `text` with a replacement for each hidden character. */
+export function clean(text: string): string {
   return text.replace(HIDDEN, (hidden, at: number) => (joins(hidden, at, text) ? hidden : REPLACEMENT));
 }
 

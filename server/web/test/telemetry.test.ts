@@ -92,6 +92,18 @@ test("lines are labelled with what the names of their series stand for", () => {
   }
 });
 
+test("a label has no hidden characters, and does not turn around what is beside it", () => {
+  const hebrew = "\u{5e9}";
+  for (const [part, label] of [
+    ["a:e2:80:aeb", "a:e2:80:aeb in"],
+    ["a:1bb", "a:1bb in"],
+    ["a:d7:a9", `\u{2068}a${hebrew}\u{2069} in`],
+  ] as const) {
+    const specs = charts(new Map([[`network.${part}.rx`, points([0, 1], [1000, 2])]]));
+    assert.equal(specs[0]?.lines[0]?.label, label);
+  }
+});
+
 test("a mount that has another name since an update of the agent is one line", () => {
   const specs = charts(
     new Map([
