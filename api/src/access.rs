@@ -37,6 +37,7 @@ macro_rules! permissions {
     };
 }
 
+// The order counts: see `Permission::role`.
 permissions! {
     /// See devices and their updates.
     DeviceRead = "device.read", "see devices";

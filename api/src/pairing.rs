@@ -15,8 +15,8 @@ pub struct NewPairingToken {
     pub device_name: Option<String>,
     /// Pair this device again: it keeps its id and history, and its old certificate is revoked.
     pub device: Option<String>,
-    /// Path of the project for the device. Without it, the only project in which the user may pair, else none. A device that is paired again
-    /// stays in its project.
+    /// Path of the project for the device; empty for none. Without it, the only project in which the user may pair, else none. A device that is
+    /// paired again stays in its project.
     pub project: Option<String>,
 }
 

@@ -11,7 +11,7 @@ mod rows;
 
 pub use self::{readmission::readmit, rows::Token};
 use crate::{
-    access::{Actor, named},
+    access::Actor,
     devices,
     fleet::{Fleet, FleetError},
     now_ms, random, sha256,
@@ -50,9 +50,9 @@ impl Fleet {
         let hash = sha256(&token.secret);
         let info = self
             .act(actor, move |tx, access, _| {
-                let project = match (&new.device, named(new.project.clone())?) {
+                let project = match (&new.device, new.project.as_deref()) {
                     (Some(device), _) => access.device(tx, device, Permission::DeviceRead)?.project,
-                    (None, Some(project)) => project,
+                    (None, Some(project)) => project.to_owned(),
                     (None, None) => access
                         .only_project(Permission::PairingChange)
                         .unwrap_or_default()

@@ -404,8 +404,9 @@ test("a person who is disabled is out at once; after that a new password lets in
   const secret = (await page.getByTestId("secret").textContent()) ?? "";
   await dialog().locator(".form-foot").getByRole("button", { name: "Close" }).click();
   await logIn(mara.page, secret, "mara");
-  // What was asked before does not come up again.
-  await mara.page.getByRole("button", { name: "Revoke token phone" }).waitFor();
+  // What was asked before does not come up again, and the token has ended with the old password.
+  await mara.page.getByRole("button", { name: "New token" }).waitFor();
+  await mara.page.getByText("No token yet").waitFor();
   assert.equal(await dialog(mara.page).count(), 0);
 });
 

@@ -446,8 +446,8 @@ export interface components {
              */
             device_name: string | null;
             /**
-             * @description Path of the project for the device. Without it, the only project in which the user may pair, else none. A device that is paired again
-             *     stays in its project.
+             * @description Path of the project for the device; empty for none. Without it, the only project in which the user may pair, else none. A device that is
+             *     paired again stays in its project.
              * @default null
              */
             project: string | null;

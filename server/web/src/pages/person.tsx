@@ -211,7 +211,7 @@ function AccountActions({ user, onChange }: ShownProps) {
   const reset = () =>
     ask({
       title: `Make a new password for ${name}?`,
-      body: <p>The old one stops working, and the user's sessions end.</p>,
+      body: <p>The old one stops working. The user's sessions and access tokens end.</p>,
       confirm: "Make a new password",
       act: async () => {
         const made = await api.resetPassword(user.name);
