@@ -219,12 +219,23 @@ impl Access {
         serde_json::json!({ "projects": projects, "groups": groups, "homes": homes }).to_string()
     }
 
-    /// The only project in which the actor may do this, if there is exactly one place and it is a project.
-    pub(crate) fn only_project(&self, permission: Permission) -> Option<&str> {
-        let mut holding = self.holding(permission);
-        match (holding.next().map(|held| &held.scope), holding.next()) {
-            (Some(Scope::Project(path)), None) => Some(path),
-            _ => None,
+    /// The project for a request that names none: no project, for those who may do this outside of projects; else the only one in which the
+    /// actor may do it.
+    pub(crate) fn default_project(&self, permission: Permission) -> Result<String, FleetError> {
+        if self.allows_everywhere(permission) {
+            return Ok(String::new());
+        }
+        let mut projects = self.holding(permission).filter_map(|held| match &held.scope {
+            Scope::Project(path) => Some(path),
+            Scope::Group { .. } => None,
+        });
+        match (projects.next(), projects.next()) {
+            (Some(project), None) => Ok(project.clone()),
+            (Some(_), Some(_)) => Err(FleetError::Invalid(format!(
+                "name a `project`: you may {} in several",
+                permission.words()
+            ))),
+            (None, _) => Err(FleetError::forbidden(permission, "")),
         }
     }
 
@@ -406,7 +417,11 @@ mod tests {
         assert!(!mine.allows_in(Permission::DeviceRead, ""));
         assert!(!mine.allows_in(Permission::DeviceRead, "acme2"));
         assert!(!mine.allows_somewhere(Permission::UserRead));
-        assert_eq!(mine.only_project(Permission::DeviceRead), None);
+        assert_eq!(
+            mine.default_project(Permission::DeviceRead).ok().as_deref(),
+            Some("acme")
+        );
+        assert!(mine.default_project(Permission::DeploymentCreate).is_err());
     }
 
     #[test]

@@ -42,7 +42,8 @@ const WAITING: usize = 16;
 pub(crate) struct Expected {
     /// Lower-case hex SHA-256 that the file should have. The server refuses a file that was damaged on the way.
     sha256: Option<String>,
-    /// Path of the project whose devices, with those below, can get the bundle. Without it, every project's can.
+    /// Path of the project whose devices, with those below, can get the bundle. Without it, every project's can, if the user may say so; else
+    /// those of the only project to which the user may upload.
     project: Option<String>,
 }
 
@@ -83,11 +84,11 @@ pub(crate) async fn list(
 pub(crate) async fn upload(
     State(fleet): State<Fleet>,
     Caller(actor): Caller,
-    Query(expected): Query<Expected>,
+    Query(mut expected): Query<Expected>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Bundle>), Refusal> {
-    let upload = match begin(&fleet, &actor, &headers, &expected).await {
+    let upload = match begin(&fleet, &actor, &headers, &mut expected).await {
         Ok(upload) => receive(upload, body).await?,
         Err(refusal) => {
             // A client that sent `Expect` has not sent the body yet.
@@ -151,10 +152,10 @@ async fn begin(
     fleet: &Fleet,
     actor: &Actor,
     headers: &HeaderMap,
-    expected: &Expected,
+    expected: &mut Expected,
 ) -> Result<Upload, Refusal> {
-    let project = named(expected.project.clone())?.unwrap_or_default();
-    fleet.check_upload(actor, project).await?;
+    let project = named(expected.project.take())?;
+    expected.project = Some(fleet.check_upload(actor, project).await?);
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok())

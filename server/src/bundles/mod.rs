@@ -60,10 +60,15 @@ impl Fleet {
         Ok(read.await?)
     }
 
-    /// Refuses an upload to a project where the actor may not upload, before its bytes come.
-    pub async fn check_upload(&self, actor: &Actor, project: String) -> Result<(), FleetError> {
+    /// Refuses an upload to a project where the actor may not upload, before its bytes come, and returns the project.
+    pub async fn check_upload(&self, actor: &Actor, project: Option<String>) -> Result<String, FleetError> {
         self.ask(actor, move |tx, access| {
-            access.project(tx, &project, Permission::BundleChange)
+            let project = match project {
+                Some(project) => project,
+                None => access.default_project(Permission::BundleChange)?,
+            };
+            access.project(tx, &project, Permission::BundleChange)?;
+            Ok(project)
         })
         .await
     }

@@ -19,6 +19,9 @@ use crate::{
 /// Longest name of a group within its project, in bytes.
 const MAX_NAME: usize = 64;
 
+/// Most groups of one project, or of none.
+const MAX_GROUPS: usize = 10_000;
+
 // === impl Fleet ===
 
 impl Fleet {
@@ -51,6 +54,12 @@ impl Fleet {
         let project = project.to_owned();
         self.act(actor, move |tx, access, _| {
             access.project(tx, &project, Permission::GroupChange)?;
+            if tx.count_groups(&project)? >= MAX_GROUPS {
+                return Err(FleetError::Conflict {
+                    kind: "too-many-groups",
+                    detail: format!("there are {MAX_GROUPS} groups already: delete some first"),
+                });
+            }
             if !tx.create_group(&name, &project)? {
                 return Err(FleetError::Conflict {
                     kind: "group-exists",

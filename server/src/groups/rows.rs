@@ -21,6 +21,14 @@ impl Tx {
         Ok(inserted == 1)
     }
 
+    /// Number of groups of a project.
+    pub fn count_groups(&self, project: &str) -> Result<usize, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached("SELECT count(*) FROM groups WHERE project = ?")?
+            .query_row([project], |row| row.get(0))?)
+    }
+
     /// The group with this name.
     pub fn group(&self, name: &str) -> Result<Option<Group>, StoreError> {
         Ok(self

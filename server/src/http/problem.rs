@@ -136,9 +136,6 @@ impl From<StoreError> for Refusal {
             StoreError::TooSlow => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-slow", error).retry_after(RETRY_AFTER)
             }
-            StoreError::Overloaded => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", error).retry_after(RETRY_AFTER)
-            }
             StoreError::Closed => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", error).retry_after(RETRY_AFTER)
             }

@@ -24,6 +24,9 @@ const DEFAULT_LIFE: u64 = 60 * 60;
 /// Longest life of a token, in seconds.
 const MAX_LIFE: u64 = 30 * 24 * 60 * 60;
 
+/// Most tokens of one project, or of none, that wait to be used.
+const MAX_UNUSED: usize = 100_000;
+
 // === impl Fleet ===
 
 impl Fleet {
@@ -53,16 +56,21 @@ impl Fleet {
                 let project = match (&new.device, new.project.as_deref()) {
                     (Some(device), _) => access.device(tx, device, Permission::DeviceRead)?.project,
                     (None, Some(project)) => project.to_owned(),
-                    (None, None) => access
-                        .only_project(Permission::PairingChange)
-                        .unwrap_or_default()
-                        .to_owned(),
+                    (None, None) => access.default_project(Permission::PairingChange)?,
                 };
                 if new.device.is_none() {
                     access.project(tx, &project, Permission::PairingChange)?;
                 }
                 access.require_in(Permission::PairingChange, &project)?;
                 let now_ms = now_ms();
+                if tx.count_unused_tokens(&project, now_ms)? >= MAX_UNUSED {
+                    return Err(FleetError::Conflict {
+                        kind: "too-many-tokens",
+                        detail: format!(
+                            "{MAX_UNUSED} pairing tokens wait to be used already: use or revoke some first"
+                        ),
+                    });
+                }
                 let expires_ms = now_ms.saturating_add(i64::try_from(life * 1000).unwrap_or(i64::MAX));
                 let info = tx.insert_token(
                     &hash,

@@ -73,6 +73,17 @@ impl Tx {
         Ok(paging.page(rows, |token: &PairingTokenInfo| token.id)?)
     }
 
+    /// Number of a project's tokens that can still be used.
+    pub fn count_unused_tokens(&self, project: &str, now_ms: i64) -> Result<usize, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached(
+                "SELECT count(*) FROM pairing_tokens \
+                 WHERE project = ? AND used_by IS NULL AND revoked = 0 AND expires_ms > ?",
+            )?
+            .query_row(params![project, now_ms], |row| row.get(0))?)
+    }
+
     /// The project of a token that was not revoked.
     pub fn token_project(&self, id: u64) -> Result<Option<String>, StoreError> {
         Ok(self

@@ -38,6 +38,14 @@ impl Tx {
         found.map(|found| self.with_grants(found)).transpose()
     }
 
+    /// Number of users who belong to a project.
+    pub fn count_users(&self, project: &str) -> Result<usize, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached("SELECT count(*) FROM users WHERE project = ?")?
+            .query_row([project], |row| row.get(0))?)
+    }
+
     /// Whether there is a user of that name, in upper or lower case.
     pub fn has_user(&self, name: &str) -> Result<bool, StoreError> {
         Ok(self

@@ -19,6 +19,9 @@ const MAX_NAME: usize = 64;
 /// Names under which the audit record has entries of the server's own.
 const RESERVED: [&str; 2] = ["system", "stranger"];
 
+/// Most users who belong to one project, or to none.
+const MAX_USERS: usize = 10_000;
+
 /// Most roles of one user: every request reads them.
 const MAX_GRANTS: usize = 100;
 
@@ -78,8 +81,7 @@ impl Fleet {
             UserKind::Service => (None, String::new()),
         };
         self.act(actor, move |tx, access, _| {
-            may_create(tx, access, &new)?;
-            let project = new.project.unwrap_or_default();
+            let project = may_create(tx, access, &new)?;
             let now_ms = now_ms();
             tx.insert_user(now_ms, &new.name, &hash, new.kind, &project)?;
             tx.audit(now_ms, &project, &access.user, "user.create", &new.name, "")?;
@@ -252,16 +254,26 @@ impl Fleet {
     }
 }
 
-fn may_create(tx: &Tx, access: &Access, new: &NewUser) -> Result<(), FleetError> {
-    let project = new.project.as_deref().unwrap_or_default();
-    access.project(tx, project, Permission::UserChange)?;
+/// The project that the user will belong to.
+fn may_create(tx: &Tx, access: &Access, new: &NewUser) -> Result<String, FleetError> {
+    let project = match &new.project {
+        Some(project) => project.clone(),
+        None => access.default_project(Permission::UserChange)?,
+    };
+    access.project(tx, &project, Permission::UserChange)?;
+    if tx.count_users(&project)? >= MAX_USERS {
+        return Err(FleetError::Conflict {
+            kind: "too-many-users",
+            detail: format!("there are {MAX_USERS} users already: delete some first"),
+        });
+    }
     if tx.has_user(&new.name)? {
         return Err(FleetError::Conflict {
             kind: "user-exists",
             detail: format!("the name `{}` is taken: choose another", new.name),
         });
     }
-    Ok(())
+    Ok(project)
 }
 
 fn may_reset(tx: &Tx, access: &Access, name: &str) -> Result<(i64, UserInfo), FleetError> {

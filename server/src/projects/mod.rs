@@ -15,6 +15,9 @@ use crate::{
 /// Longest name in a path, in bytes.
 const MAX_NAME: usize = 32;
 
+/// Most projects at the top, and below each of those.
+const MAX_PROJECTS: usize = 1000;
+
 /// Most names in a path.
 const MAX_DEPTH: usize = 4;
 
@@ -29,6 +32,11 @@ pub(crate) fn is_name(name: &str, most: usize) -> bool {
 /// The path above, empty for the top.
 fn above(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(above, _)| above)
+}
+
+/// The first name of a path with several, empty for a path with one.
+fn top(path: &str) -> &str {
+    path.split_once('/').map_or("", |(top, _)| top)
 }
 
 // === impl Fleet ===
@@ -52,6 +60,12 @@ impl Fleet {
         }
         self.act(actor, move |tx, access, _| {
             access.project(tx, above(&path), Permission::ProjectChange)?;
+            if tx.count_projects(top(&path))? >= MAX_PROJECTS {
+                return Err(FleetError::Conflict {
+                    kind: "too-many-projects",
+                    detail: format!("there are {MAX_PROJECTS} projects here already: delete some first"),
+                });
+            }
             if !tx.insert_project(&path, now_ms())? {
                 return Err(FleetError::Conflict {
                     kind: "project-exists",
@@ -97,5 +111,6 @@ mod tests {
     fn a_path_has_one_above_it() {
         assert_eq!(above("acme/plant/line"), "acme/plant");
         assert_eq!(above("acme"), "");
+        assert_eq!((top("acme/plant/line"), top("acme")), ("acme", ""));
     }
 }

@@ -18,6 +18,17 @@ impl Tx {
         Ok(inserted == 1)
     }
 
+    /// Number of projects at the top, or below the one at the top with this name.
+    pub fn count_projects(&self, top: &str) -> Result<usize, StoreError> {
+        Ok(self
+            .0
+            .prepare_cached(
+                "SELECT count(*) FROM projects WHERE CASE WHEN ?1 = '' THEN instr(path, '/') = 0 \
+                 ELSE path > ?1 || '/' AND path < ?1 || '0' END",
+            )?
+            .query_row([top], |row| row.get(0))?)
+    }
+
     /// Whether there is such a project.
     pub fn has_project(&self, path: &str) -> Result<bool, StoreError> {
         Ok(self

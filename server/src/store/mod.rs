@@ -68,9 +68,6 @@ pub enum StoreError {
     /// A read took too long.
     #[error("this takes longer than 30 seconds: ask for less at a time, or try again later")]
     TooSlow,
-    /// Too many jobs wait for the writer.
-    #[error("the server is overloaded: try again later")]
-    Overloaded,
     /// The server is stopping, or a thread of the database has ended.
     #[error("the database is closed")]
     Closed,
@@ -270,7 +267,7 @@ mod tests {
         let store = Store::open(directory.path()).unwrap();
         let failing = store.write(|tx| {
             tx.create_group("a", "")?;
-            Err::<(), _>(StoreError::Overloaded)
+            Err::<(), _>(StoreError::TooSlow)
         });
         let working = store.write(|tx| tx.create_group("b", ""));
         let (failed, worked) = tokio::join!(failing, working);

@@ -42,19 +42,27 @@ mod tests {
     /// For each table: who makes it grow, and its limit. A table that a device can grow has a limit that the transaction keeps, or an age.
     /// The tests `tables` of the API flood each of them.
     const TABLES: &[(&str, &str, &str)] = &[
-        ("users", "administrators", "administrators"),
+        ("users", "administrators", "10,000 of one project"),
         ("grants", "administrators", "100 of one user"),
         ("access_tokens", "users", "100 of one user; 366 days"),
-        ("projects", "administrators", "administrators"),
+        (
+            "projects",
+            "administrators",
+            "1000 at the top, and below each of those",
+        ),
         ("sessions", "people who log in", "100 of one person; 24 hours"),
         ("devices", "pairing tokens", "operators"),
-        ("pairing_tokens", "operators", "30 days after they expire"),
+        (
+            "pairing_tokens",
+            "operators",
+            "100,000 unused of one project; 30 days after they expire",
+        ),
         (
             "certificates",
             "devices",
             "10 of one device in 24 hours; 90 days after their end",
         ),
-        ("groups", "operators", "operators"),
+        ("groups", "operators", "10,000 of one project"),
         ("group_devices", "operators", "operators"),
         ("bundles", "operators", "operators"),
         ("bundle_projects", "operators", "projects"),

@@ -258,7 +258,7 @@ async fn a_refused_upload_leaves_no_file() {
     sent.write(&file).unwrap();
     world
         .fleet
-        .check_upload(&world.admin, "acme".into())
+        .check_upload(&world.admin, Some("acme".into()))
         .await
         .unwrap();
     // While the bytes come. A role that is taken away does the same.

@@ -50,6 +50,7 @@ CREATE INDEX groups_by_project ON groups (project);
 ALTER TABLE pairing_tokens ADD COLUMN project TEXT NOT NULL DEFAULT '';
 ALTER TABLE pairing_tokens ADD COLUMN maker INTEGER; -- the user whose right it relies on; NULL for tokens of an older database
 CREATE INDEX pairing_tokens_by_project ON pairing_tokens (project);
+CREATE INDEX pairing_tokens_unused ON pairing_tokens (project, expires_ms) WHERE used_by IS NULL AND revoked = 0;
 
 -- A file may belong to several projects, which do not know of each other.
 CREATE TABLE bundle_projects (
