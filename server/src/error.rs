@@ -4,7 +4,7 @@ use std::fmt;
 
 use homeport_api::Permission;
 
-use crate::store::StoreError;
+use crate::{files::FileError, store::StoreError};
 
 /// A place where a permission is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,9 @@ pub enum FleetError {
     /// The request is invalid and can never succeed.
     #[error("{0}")]
     Invalid(String),
+    /// A file failed.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),

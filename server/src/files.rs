@@ -4,7 +4,7 @@ use std::{
     fs::{self, DirBuilder, File, Permissions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use tempfile::NamedTempFile;
@@ -14,6 +14,16 @@ pub(crate) const SERVER_IDENTITY: &str = "server.pem";
 
 /// The addresses that the running server listens on.
 pub(crate) const LISTENING: &str = "listening.json";
+
+/// A file in the data directory that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {}: {source}", .path.display())]
+pub struct FileError {
+    /// The file.
+    pub path: PathBuf,
+    /// The cause.
+    pub source: io::Error,
+}
 
 /// Makes a directory that only its owner can read.
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {

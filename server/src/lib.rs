@@ -27,7 +27,7 @@ pub mod devices;
 pub mod disk;
 mod error;
 pub mod est;
-mod files;
+pub mod files;
 pub mod fleet;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -23,6 +23,8 @@ const ALL_POINTS: &str = "2000";
 pub struct Operator {
     binary: PathBuf,
     home: PathBuf,
+    /// Variables of the environment, such as an access token.
+    environment: Vec<(&'static str, String)>,
 }
 
 /// What `homeport deployment show` tells, as far as tests look at it.
@@ -39,6 +41,7 @@ impl Operator {
         let operator = Self {
             binary: binary.to_owned(),
             home: home.to_owned(),
+            environment: Vec::new(),
         };
         let output = operator
             .command(&["login", &server.url(), "--user", "admin", "--ca"])
@@ -55,6 +58,22 @@ impl Operator {
         Self {
             binary: binary.to_owned(),
             home: home.to_owned(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// A pipeline with this access token, which has logged in nowhere.
+    #[must_use]
+    pub fn pipeline(&self, server: &Server, token: &str) -> Self {
+        let ca = server.data().join("ca-certificate.pem");
+        Self {
+            binary: self.binary.clone(),
+            home: self.home.join("nowhere"),
+            environment: vec![
+                ("HOMEPORT_URL", server.url()),
+                ("HOMEPORT_CA", ca.display().to_string()),
+                ("HOMEPORT_TOKEN", token.to_owned()),
+            ],
         }
     }
 
@@ -75,6 +94,7 @@ impl Operator {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command.args(arguments).env("XDG_CONFIG_HOME", &self.home);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -10,6 +10,7 @@ mod rows;
 use crate::{
     access::{self, Actor, EVERYTHING, Place},
     blob::{Upload, UploadError},
+    files::FileError,
     fleet::{Fleet, FleetError, effects::Effect},
     now_ms,
     store::{Paging, StoreError},
@@ -120,7 +121,7 @@ impl Fleet {
             let of_others = id.clone();
             let known = self.0.store.read(move |tx| tx.has_bundle(&of_others));
             if !known.await? {
-                self.remove_file(&id)?;
+                self.remove_file(&id).map_err(FleetError::from)?;
             }
         }
         Ok(added?)
@@ -194,11 +195,11 @@ impl Fleet {
     }
 
     /// After a crash between the commit and this, the next start names the file in the log.
-    fn remove_file(&self, id: &str) -> Result<(), StoreError> {
+    fn remove_file(&self, id: &str) -> Result<(), FileError> {
         let bundles = &self.0.bundles;
-        bundles.remove(id).map_err(|source| StoreError::Directory {
+        bundles.remove(id).map_err(|source| FileError {
             path: bundles.path(id),
-            source: source.into(),
+            source,
         })
     }
 }

@@ -79,6 +79,15 @@ impl Refusal {
         )
     }
 
+    /// A failure whose details are for the log.
+    fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the server failed to do this; its log says why",
+        )
+    }
+
     pub(crate) fn malformed(detail: impl Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
     }
@@ -123,6 +132,10 @@ impl From<FleetError> for Refusal {
             FleetError::NotLoggedIn => Self::new(StatusCode::UNAUTHORIZED, "not-logged-in", error),
             FleetError::Forbidden { .. } => Self::new(StatusCode::FORBIDDEN, "forbidden", error),
             FleetError::Invalid(detail) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail),
+            FleetError::File(error) => {
+                tracing::error!(%error, "request failed");
+                Self::internal()
+            }
             FleetError::Store(error) => error.into(),
         }
     }
@@ -140,11 +153,7 @@ impl From<StoreError> for Refusal {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", error).retry_after(RETRY_AFTER)
             }
             // Details are for the log.
-            _ => Self::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "the server failed to do this; its log says why",
-            ),
+            _ => Self::internal(),
         }
     }
 }

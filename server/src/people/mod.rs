@@ -16,7 +16,7 @@ pub use self::rows::Account;
 use crate::{
     access::{Access, Actor, Credential},
     audit::FAILED_LOGIN,
-    files,
+    files::{self, FileError},
     fleet::{Fleet, FleetError, effects::Effect},
     limits::network,
     now_ms,
@@ -61,11 +61,9 @@ pub async fn create_first_admin(store: &Store, data_dir: &Path) -> Result<(), Fl
     }
     let path = data_dir.join(FIRST_ADMIN_PASSWORD);
     let password = random_password();
-    files::write_private(&path, format!("{password}\n").as_bytes()).map_err(|source| {
-        StoreError::Directory {
-            path: path.clone(),
-            source: source.into(),
-        }
+    files::write_private(&path, format!("{password}\n").as_bytes()).map_err(|source| FileError {
+        path: path.clone(),
+        source,
     })?;
     let hash = hash(&password)?;
     store

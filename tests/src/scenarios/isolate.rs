@@ -5,9 +5,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use homeport_api::CreatedAccessToken;
 
 use crate::{
     lab::Lab,
+    operator::Operator,
     site::{COMMAND_LIMIT, Site},
 };
 
@@ -81,6 +83,7 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
     );
 
     local_strangers(&site)?;
+    customers(&site)?;
     live_revocation(&attacker)?;
     let output = attacker.publish(own, &format!("hp1/{own}/progress"), "x")?;
     ensure!(
@@ -95,8 +98,71 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
     site.online()?;
     Ok(format!(
         "{tried} foreign client ids and topics refused; unknown and revoked certificates refused, live one dropped; \
-         a stranger on the device is denied on the bus"
+         a stranger on the device is denied on the bus; customers see only their own devices"
     ))
+}
+
+/// Two customers of one server, each with a pipeline of its own: the device is there for the one, and does not exist for the other.
+fn customers(site: &Site) -> Result<()> {
+    let device = site.device.as_str();
+    let owner = pipeline(site, "acme")?;
+    let other = pipeline(site, "beta")?;
+    site.operator.run(&["device", "move", device, "acme"])?;
+    ensure!(
+        owner
+            .devices()?
+            .iter()
+            .any(|seen| seen.id == device && seen.online),
+        "acme sees its device"
+    );
+    ensure!(other.devices()?.is_empty(), "beta sees no device");
+    refused(&other, &["device", "show", device], "no device")?;
+    // A viewer sees the device, and is told what is missing.
+    refused(&owner, &["device", "revoke", device, "--yes"], "maintainer")?;
+    let renamed = refused(&owner, &["device", "rename", device, "mine"], "operator")?;
+    ensure!(
+        renamed.contains("device.change"),
+        "the permission is named: {renamed}"
+    );
+    site.operator.run(&["device", "move", device, "--none"])?;
+    ensure!(owner.devices()?.is_empty(), "the device is gone from acme");
+    site.operator.run(&["user", "disable", "acme-ci"])?;
+    refused(&owner, &["devices"], "HOMEPORT_TOKEN")?;
+    site.online()?;
+    Ok(())
+}
+
+/// A service that may look at a project of its own.
+fn pipeline(site: &Site, project: &str) -> Result<Operator> {
+    let admin = &site.operator;
+    let user = format!("{project}-ci");
+    admin.run(&["project", "create", project])?;
+    admin.run(&["user", "create", &user, "--service", "--project", project])?;
+    admin.run(&["user", "grant", &user, "viewer", "--project", project])?;
+    let create = [
+        "access-token",
+        "create",
+        "--user",
+        &user,
+        "--name",
+        "e2e",
+        "--role",
+        "viewer",
+    ];
+    let made: CreatedAccessToken = admin.json(&create)?;
+    Ok(admin.pipeline(&site.server, &made.secret))
+}
+
+/// Runs a command that must fail with `reason` in what it says.
+fn refused(operator: &Operator, arguments: &[&str], reason: &str) -> Result<String> {
+    let output = operator.command(arguments).output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(
+        !output.status.success() && said.contains(reason),
+        "homeport {} should fail for the reason {reason}: {said}",
+        arguments.join(" ")
+    );
+    Ok(said)
 }
 
 /// A process on the device that is neither root nor the agent may talk to neither the agent nor RAUC.
