@@ -68,7 +68,7 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
     ensure!(busy.at_ms <= now, "samples carry their time: {busy:?} at {now}");
     for name in [
         "memory.available",
-        "disk.data.available",
+        "disk./data.available",
         "uptime",
         "network.eth0.rx",
         "cpu.load1",
