@@ -22,6 +22,7 @@ pub(crate) use self::{
 };
 use crate::{
     error::FleetError,
+    now_ms,
     store::{StoreError, Tx},
 };
 
@@ -110,6 +111,15 @@ impl Access {
             id,
             grants,
             limit,
+        }
+    }
+
+    /// The user as an actor, who showed this credential.
+    fn actor(&self, credential: Credential) -> Actor {
+        Actor {
+            user: self.user.clone(),
+            id: self.id,
+            credential,
         }
     }
 
@@ -337,7 +347,8 @@ impl Scope {
 impl Tx {
     /// What the actor may do in this transaction.
     pub(crate) fn access(&self, actor: &Actor) -> Result<Access, FleetError> {
-        self.find_access(actor)?.ok_or(FleetError::NotLoggedIn)
+        self.find_access(actor.credential, now_ms())?
+            .ok_or(FleetError::NotLoggedIn)
     }
 }
 

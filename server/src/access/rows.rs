@@ -84,10 +84,13 @@ pub(crate) const BUNDLE_SEEN: &str = "(project = '' OR EXISTS (SELECT 1 FROM jso
 // === impl Tx ===
 
 impl Tx {
-    /// What the actor may do; `None` if the credential is not valid any more.
-    pub(crate) fn find_access(&self, actor: &Actor) -> Result<Option<Access>, StoreError> {
-        let now_ms = crate::now_ms();
-        let found: Option<(String, i64, String, String)> = match actor.credential {
+    /// What somebody with this credential may do; `None` if it is not valid any more.
+    pub(crate) fn find_access(
+        &self,
+        credential: Credential,
+        now_ms: i64,
+    ) -> Result<Option<Access>, StoreError> {
+        let found: Option<(String, i64, String, String)> = match credential {
             Credential::Session(hash) => self
                 .0
                 .prepare_cached(
@@ -161,40 +164,27 @@ impl Tx {
         Ok(grants)
     }
 
-    /// The user who shows the secret with this hash.
-    pub(crate) fn find_actor(&self, hash: &[u8; 32], now_ms: i64) -> Result<Option<Actor>, StoreError> {
-        let session = self
-            .0
-            .prepare_cached(
-                "SELECT users.name, users.id FROM sessions JOIN users ON users.id = sessions.user \
-                 WHERE hash = ? AND expires_ms > ? AND disabled = 0",
-            )?
-            .query_row(params![hash, now_ms], |row| {
-                Ok(Actor {
-                    user: row.get(0)?,
-                    id: row.get(1)?,
-                    credential: Credential::Session(*hash),
-                })
-            })
-            .optional()?;
-        if session.is_some() {
-            return Ok(session);
+    /// The user who shows the secret with this hash, and what the user may do.
+    pub(crate) fn identify(
+        &self,
+        hash: &[u8; 32],
+        now_ms: i64,
+    ) -> Result<Option<(Actor, Access)>, StoreError> {
+        let mut credential = Credential::Session(*hash);
+        let mut access = self.find_access(credential, now_ms)?;
+        if access.is_none() {
+            let token = self
+                .0
+                .prepare_cached("SELECT id FROM access_tokens WHERE hash = ?")?
+                .query_row([hash], |row| row.get(0))
+                .optional()?;
+            let Some(token) = token else {
+                return Ok(None);
+            };
+            credential = Credential::Token(token);
+            access = self.find_access(credential, now_ms)?;
         }
-        let token = self
-            .0
-            .prepare_cached(
-                "SELECT users.name, users.id, access_tokens.id FROM access_tokens JOIN users ON users.id = access_tokens.user \
-                 WHERE hash = ? AND expires_ms > ? AND disabled = 0",
-            )?
-            .query_row(params![hash, now_ms], |row| {
-                Ok(Actor {
-                    user: row.get(0)?,
-                    id: row.get(1)?,
-                    credential: Credential::Token(row.get(2)?),
-                })
-            })
-            .optional()?;
-        Ok(token)
+        Ok(access.map(|access| (access.actor(credential), access)))
     }
 
     /// Where a device is.
@@ -295,8 +285,7 @@ mod tests {
                     let scope = access.scope(Permission::DeviceRead);
                     let seen = |query: &str| -> Result<Vec<String>, StoreError> {
                         let mut statement = tx.0.prepare(query)?;
-                        let rows =
-                            statement.query_map([access.scope(Permission::DeviceRead)], |row| row.get(0))?;
+                        let rows = statement.query_map([&scope], |row| row.get(0))?;
                         Ok(rows.collect::<Result<_, _>>()?)
                     };
                     let devices = seen(&format!(

@@ -17,11 +17,13 @@ impl Uses {
     /// Whether a use is to be noted now.
     pub(crate) fn is_due(&self, id: i64, now_ms: i64) -> bool {
         let mut noted = self.0.lock();
-        let last = noted.entry(id).or_insert(i64::MIN);
-        if now_ms.saturating_sub(*last) < NOTED_EACH {
+        let is_recent = |last: i64| now_ms.saturating_sub(last) < NOTED_EACH;
+        if noted.get(&id).is_some_and(|last| is_recent(*last)) {
             return false;
         }
-        *last = now_ms;
+        // The others are due whether they are remembered or not.
+        noted.retain(|_, last| is_recent(*last));
+        noted.insert(id, now_ms);
         true
     }
 }

@@ -3,6 +3,7 @@
 use super::{Fleet, FleetError, effects::Effects};
 use crate::{
     access::{Access, Actor},
+    now_ms,
     store::Tx,
 };
 
@@ -46,8 +47,11 @@ impl Fleet {
 
     /// What the actor may do at this moment; `None` after the login has ended.
     pub(crate) async fn access(&self, actor: &Actor) -> Result<Option<Access>, FleetError> {
-        let actor = actor.clone();
-        let access = self.0.store.read_login(move |tx| tx.find_access(&actor)).await?;
-        Ok(access)
+        let credential = actor.credential;
+        let read = self
+            .0
+            .store
+            .read_login(move |tx| tx.find_access(credential, now_ms()));
+        Ok(read.await?)
     }
 }

@@ -110,6 +110,7 @@ impl Handler for Fleet {
         let watched = self.0.events.is_watched().then(|| telemetry::series_of(&samples));
         let position = check_position(&batch)?;
         let id = device.clone();
+        let is_watched = watched.is_some();
         let written = self
             .0
             .store
@@ -119,7 +120,8 @@ impl Handler for Fleet {
                     return Ok::<_, HandlerError>(None);
                 }
                 let dropped = tx.insert_samples(now_ms, id, &samples, refused)?;
-                let place = tx.device_place(id)?.unwrap_or_default();
+                // Only watchers need it, and each message is a turn of the one writer.
+                let place = is_watched.then(|| tx.device_place(id)).transpose()?.flatten();
                 Ok(Some((dropped, place)))
             })
             .await;
@@ -138,7 +140,7 @@ impl Handler for Fleet {
         if dropped > 0 {
             tracing::debug!(%device, dropped, "the device has too many telemetry series");
         }
-        if let Some(series) = watched {
+        if let Some((series, place)) = watched.zip(place) {
             let device = device.as_str().to_owned();
             self.0.events.publish(Event::Telemetry { device, series }, place);
         }

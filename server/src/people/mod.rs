@@ -149,12 +149,9 @@ impl Fleet {
                     name,
                     &address.to_string(),
                 )?;
-                let actor = Actor {
-                    user: account.name,
-                    id: account.id,
-                    credential: Credential::Session(hash),
-                };
-                let access = tx.find_access(&actor)?.ok_or(LoginError::Wrong)?;
+                let access = tx
+                    .find_access(Credential::Session(hash), now_ms)?
+                    .ok_or(LoginError::Wrong)?;
                 Ok::<_, LoginError>(shown(&access))
             })
             .await?;
@@ -168,13 +165,8 @@ impl Fleet {
     /// The user whose session's token, or access token, this is, and what the user may do at this moment.
     pub async fn authenticate(&self, token: &str) -> Result<Option<(Actor, Access)>, FleetError> {
         let hash = sha256(token.as_bytes());
-        let found = self.0.store.read_login(move |tx| {
-            let Some(actor) = tx.find_actor(&hash, now_ms())? else {
-                return Ok::<_, StoreError>(None);
-            };
-            Ok(tx.find_access(&actor)?.map(|access| (actor, access)))
-        });
-        let found = found.await?;
+        let read = self.0.store.read_login(move |tx| tx.identify(&hash, now_ms()));
+        let found = read.await?;
         if let Some((actor, _)) = &found {
             self.note_use(actor);
         }

@@ -161,14 +161,14 @@ mod tests {
                 }
                 [0, 1, 100, 255]
                     .iter()
-                    .map(|login| tx.find_actor(&[*login; 32], 0))
+                    .map(|login| tx.identify(&[*login; 32], 0))
                     .collect::<Result<Vec<_>, _>>()
             })
             .await
             .unwrap();
         let live: Vec<_> = live
             .into_iter()
-            .map(|actor| actor.map(|actor| actor.user))
+            .map(|actor| actor.map(|(actor, _)| actor.user))
             .collect();
         let of = |name: &str| Some(name.to_owned());
         assert_eq!(live, [None, of("a"), of("a"), of("b")]);

@@ -184,8 +184,7 @@ mod tests {
             "d/,/g"
         );
         let tx = crate::store::Tx(connection);
-        let actor = tx.find_actor(&[0; 32], 0).unwrap().unwrap();
-        let access = tx.find_access(&actor).unwrap().unwrap();
+        let (_, access) = tx.identify(&[0; 32], 0).unwrap().unwrap();
         assert!(access.allows_everywhere(homeport_api::Permission::UserChange));
     }
 
