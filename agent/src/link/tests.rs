@@ -10,10 +10,8 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use super::{connection::WINDOW, *};
 use crate::{
     command::{Commands, Runner, Update},
-    testing::{Seen, Server},
+    testing::{Seen, Server, run},
 };
-
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// After this time the heart has not beaten by chance.
 const STILL: Duration = Duration::from_secs(1);
@@ -145,16 +143,6 @@ fn unsupported(command: &str) -> Report {
         command: command.to_owned(),
         id: None,
     }
-}
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime
-        .block_on(async { tokio::time::timeout(PATIENCE, test).await })
-        .expect("in time");
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 import assert from "node:assert/strict";
 import { request } from "node:https";
-import { after, test as anyTest, before } from "node:test";
+import { after, before } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { inspect, launch, logIn, open, type Watched } from "./browser";
 import { bundle } from "./bundle";
+import { chain } from "./chain";
 import { Device } from "./device";
 import { Server } from "./server";
 
@@ -35,17 +36,7 @@ after(async () => {
   await server.remove();
 });
 
-let broken = false;
-
-/** A test that needs those before it: after a failure the rest would only wait for what cannot come. */
-function test(name: string, body: () => Promise<void> | void): void {
-  anyTest(name, async () => {
-    assert.ok(!broken, "a test before this one failed");
-    broken = true;
-    await body();
-    broken = false;
-  });
-}
+const test = chain();
 
 /** A window of its own, as another person has it. */
 async function look(): Promise<Watched> {

@@ -1,10 +1,11 @@
 // The page in a real Chromium against the real server, as an operator uses it. The tests build on each other, in order.
 
 import assert from "node:assert/strict";
-import { after, test as anyTest, before } from "node:test";
+import { after, before } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { inspect, launch, logIn, open, type Watched } from "./browser";
 import { bundle } from "./bundle";
+import { chain } from "./chain";
 import { Device } from "./device";
 import { Server } from "./server";
 
@@ -31,17 +32,7 @@ after(async () => {
   await server.remove();
 });
 
-let broken = false;
-
-/** A test that needs those before it: after a failure the rest would only wait for what cannot come. */
-function test(name: string, body: () => Promise<void> | void): void {
-  anyTest(name, async () => {
-    assert.ok(!broken, "a test before this one failed");
-    broken = true;
-    await body();
-    broken = false;
-  });
-}
+const test = chain();
 
 const heading = (name: string | RegExp, at = page) => at.getByRole("heading", { name, level: 1 });
 const section = (name: string, at = page) => at.getByRole("navigation").getByRole("link", { name }).click();

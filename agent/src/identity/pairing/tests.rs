@@ -1,9 +1,8 @@
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::testing::{Seen, Server};
+use crate::testing::{Seen, Server, run};
 
-const PATIENCE: Duration = Duration::from_secs(120);
 const ENROLL: &str = "/.well-known/est/simpleenroll";
 
 struct Bench {
@@ -78,16 +77,6 @@ impl Running {
         self.requests.send(request).await.unwrap();
         answer.await.unwrap()
     }
-}
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime
-        .block_on(async { tokio::time::timeout(PATIENCE, test).await })
-        .expect("in time");
 }
 
 #[test]
