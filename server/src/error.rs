@@ -1,6 +1,6 @@
 //! Why the rules refuse a request.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use homeport_api::Permission;
 
@@ -47,6 +47,13 @@ pub enum FleetError {
         /// Where it is missing.
         place: Where,
     },
+    /// The actor changed the own account too often. The time until the next change.
+    #[error(
+        "you log in, or change your password or your access tokens, too often: try again in {} seconds. A program uses one access token \
+         for all that it does",
+        .0.as_secs().max(1)
+    )]
+    TooOften(Duration),
     /// The request is invalid and can never succeed.
     #[error("{0}")]
     Invalid(String),

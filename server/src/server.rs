@@ -14,7 +14,7 @@ use tokio::{net::TcpListener, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    api,
+    api, audit,
     backup::{self, BackupError},
     blob::Bundles,
     ca::{Authority, CaError},
@@ -40,9 +40,13 @@ const PRUNE_PAUSE: Duration = Duration::from_millis(50);
 /// How long the server remembers an expired pairing token, in milliseconds, so that a device that uses it learns the reason.
 const TOKEN_MEMORY: i64 = 30 * DAY;
 
-/// How long the audit record keeps entries that strangers and devices caused, in milliseconds. The second number is how many of a kind one
-/// step removes: more than the failed logins between two steps.
+/// How long the audit record keeps entries that strangers and devices caused, in milliseconds.
 const STRANGERS_MEMORY: i64 = 90 * DAY;
+
+/// How long it keeps entries that people caused with no permission, in milliseconds.
+const LOGINS_MEMORY: i64 = 366 * DAY;
+
+/// How many entries of a kind one step removes from it.
 const FORGOTTEN_AT_ONCE: u32 = 1000;
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
@@ -238,9 +242,22 @@ async fn prune_once(
             tx.prune_access_tokens(now_ms())
         })
         .await?;
-    store
-        .write(|tx| tx.prune_audit(now_ms() - STRANGERS_MEMORY, FORGOTTEN_AT_ONCE))
-        .await?;
+    for (actions, age) in [
+        (audit::BY_STRANGERS, STRANGERS_MEMORY),
+        (audit::BY_ANYBODY, LOGINS_MEMORY),
+    ] {
+        let before_ms = now_ms() - age;
+        while store
+            .write(move |tx| tx.prune_audit(actions, before_ms, FORGOTTEN_AT_ONCE))
+            .await?
+            > 0
+        {
+            if shutdown.is_cancelled() {
+                return Ok(());
+            }
+            tokio::time::sleep(PRUNE_PAUSE).await;
+        }
+    }
     let before_ms = now_ms() - i64::from(retention_days) * DAY;
     let mut after = 0;
     while let Some(next) = store.write(move |tx| tx.prune_samples(after, before_ms)).await? {

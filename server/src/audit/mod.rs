@@ -5,7 +5,7 @@ use homeport_api::{AuditEntry, Page, Permission};
 pub(crate) mod http;
 mod rows;
 
-pub(crate) use self::rows::{FAILED_LOGIN, UNKNOWN_CERTIFICATE};
+pub(crate) use self::rows::{BY_ANYBODY, BY_STRANGERS, FAILED_LOGIN, UNKNOWN_CERTIFICATE};
 use crate::{
     access::Actor,
     fleet::{Fleet, FleetError},

@@ -14,6 +14,18 @@ pub(crate) const FAILED_LOGIN: &str = "session.fail";
 /// A device showed a certificate that the database does not know.
 pub(crate) const UNKNOWN_CERTIFICATE: &str = "device.unknown-certificate";
 
+/// Entries that strangers and devices cause.
+pub(crate) const BY_STRANGERS: &[&str] = &[FAILED_LOGIN, UNKNOWN_CERTIFICATE];
+
+/// Entries that people cause with no permission: they change the own account.
+pub(crate) const BY_ANYBODY: &[&str] = &[
+    "session.create",
+    "session.delete",
+    "user.change-password",
+    "access-token.create",
+    "access-token.revoke",
+];
+
 // === impl Tx ===
 
 impl Tx {
@@ -36,13 +48,13 @@ impl Tx {
         Ok(())
     }
 
-    /// Deletes the oldest entries from before `before_ms` that strangers and devices caused, at most `limit` of a kind.
-    pub fn prune_audit(&self, before_ms: i64, limit: u32) -> Result<usize, StoreError> {
+    /// Deletes the oldest entries of these kinds from before `before_ms`, at most `limit` of a kind, and counts them.
+    pub fn prune_audit(&self, actions: &[&str], before_ms: i64, limit: u32) -> Result<usize, StoreError> {
         let mut statement = self.0.prepare_cached(
             "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE action = ? ORDER BY id LIMIT ?) AND at_ms < ?",
         )?;
         let mut forgotten = 0;
-        for action in [FAILED_LOGIN, UNKNOWN_CERTIFICATE] {
+        for action in actions {
             forgotten += statement.execute(params![action, limit, before_ms])?;
         }
         Ok(forgotten)
@@ -87,12 +99,12 @@ impl Tx {
 
 #[cfg(test)]
 mod tests {
-    use super::{FAILED_LOGIN, UNKNOWN_CERTIFICATE};
+    use super::{BY_ANYBODY, BY_STRANGERS, FAILED_LOGIN, UNKNOWN_CERTIFICATE};
     use crate::access::EVERYTHING;
     use crate::store::{Paging, Store};
 
     #[tokio::test]
-    async fn only_what_strangers_and_devices_caused_is_forgotten() {
+    async fn only_what_needs_no_permission_is_forgotten() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         let left = store
@@ -104,11 +116,14 @@ mod tests {
                     (4, UNKNOWN_CERTIFICATE),
                     (9, FAILED_LOGIN),
                     (10, UNKNOWN_CERTIFICATE),
+                    (5, "session.create"),
                 ] {
                     tx.audit(at_ms, "", "a", action, "b", "")?;
                 }
-                assert_eq!(tx.prune_audit(9, 1)?, 2, "in steps");
-                assert_eq!(tx.prune_audit(9, 100)?, 1);
+                assert_eq!(tx.prune_audit(BY_STRANGERS, 9, 1)?, 2, "in steps");
+                assert_eq!(tx.prune_audit(BY_STRANGERS, 9, 100)?, 1);
+                assert_eq!(tx.prune_audit(BY_ANYBODY, 5, 100)?, 0);
+                assert_eq!(tx.prune_audit(BY_ANYBODY, 6, 100)?, 1);
                 tx.audit_entries(EVERYTHING, &Paging::first(10))
             })
             .await

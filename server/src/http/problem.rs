@@ -131,6 +131,8 @@ impl From<FleetError> for Refusal {
             FleetError::Conflict { kind, detail } => Self::new(StatusCode::CONFLICT, kind, detail),
             FleetError::NotLoggedIn => Self::new(StatusCode::UNAUTHORIZED, "not-logged-in", error),
             FleetError::Forbidden { .. } => Self::new(StatusCode::FORBIDDEN, "forbidden", error),
+            FleetError::TooOften(wait) => Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", error)
+                .retry_after(wait.as_secs().max(1)),
             FleetError::Invalid(detail) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail),
             FleetError::File(error) => {
                 tracing::error!(%error, "request failed");

@@ -1,4 +1,4 @@
-//! Limits for strangers, devices and people: places, deadlines and attempts, for both ports.
+//! Limits for strangers, devices and people: places, deadlines, attempts and budgets, for both ports.
 //!
 //! docs/SPECIFICATION.md lists the numbers, and docs/development/decisions/limits.md gives the reasons.
 
@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 pub(crate) mod attempts;
 pub(crate) mod bodies;
+pub(crate) mod budget;
 pub(crate) mod files;
 pub(crate) mod places;
 

@@ -130,6 +130,7 @@ impl Fleet {
             return Err(LoginError::Wrong);
         }
         let account = self.check_password(address, &user, password).await?;
+        self.take_own(account.id)?;
         let token = URL_SAFE_NO_PAD.encode(random::<32>());
         let hash = sha256(token.as_bytes());
         let now_ms = now_ms();
@@ -211,6 +212,7 @@ impl Fleet {
         }
         let session = session(actor)?;
         let account = self.check_password(address, &actor.user, current).await?;
+        self.take_own(account.id)?;
         let hash = self.0.passwords.run(move || hash(&new)).await??;
         self.change(move |tx, effects| {
             still_has_password(tx, &account)?;
@@ -221,6 +223,11 @@ impl Fleet {
             Ok::<_, LoginError>(())
         })
         .await
+    }
+
+    /// Takes one from what a person may do to the own account. That needs no role, and stays in the audit record for long.
+    fn take_own(&self, user: i64) -> Result<(), FleetError> {
+        self.0.budgets.own.take(&user, 1).map_err(FleetError::TooOften)
     }
 
     /// The account, if this is its password and the limits allow the attempt.

@@ -74,6 +74,9 @@ impl Fleet {
                 detail: "an access token cannot make others: log in with a password to do this".into(),
             });
         }
+        if user == actor.user {
+            self.take_own(actor.id)?;
+        }
         let secret = URL_SAFE_NO_PAD.encode(random::<32>());
         let hash = sha256(secret.as_bytes());
         let token = self

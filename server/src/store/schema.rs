@@ -82,8 +82,10 @@ mod tests {
         ),
         (
             "audit",
-            "operators; strangers with failed logins; devices with pairing tokens and unknown certificates",
-            "operators; failed logins: 65 in 10 minutes, 90 days; pairing: 10 for one token in 24 hours, until it expires; \
+            "operators; people with logins, own passwords and access tokens; strangers with failed logins; \
+             devices with pairing tokens and unknown certificates",
+            "operators; one person's logins, own passwords and access tokens: one a minute, 366 days; \
+             failed logins: 65 in 10 minutes, 90 days; pairing: 10 for one token in 24 hours, until it expires; \
              unknown certificates: one of a device in a day, 90 days",
         ),
         (

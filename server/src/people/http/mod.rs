@@ -65,7 +65,11 @@ pub(crate) async fn log_out(State(fleet): State<Fleet>, Caller(actor): Caller) -
 /// Change one's own password
 #[utoipa::path(
     put, path = "/api/v1/session/password", tag = "session", request_body = PasswordChange,
-    responses((status = 204), (status = 401, body = Problem, content_type = "application/problem+json"))
+    responses(
+        (status = 204),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(crate) async fn change_password(
     State(fleet): State<Fleet>,

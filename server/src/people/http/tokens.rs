@@ -40,6 +40,7 @@ pub(crate) async fn list(
         (status = 201, body = CreatedAccessToken),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
     ),
     operation_id = "create_token"
 )]
