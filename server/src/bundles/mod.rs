@@ -167,7 +167,7 @@ impl Fleet {
                 }
                 tx.audit(now_ms(), &project, &access.user, "bundle.delete", &bundle, "")?;
                 let event = Event::BundleRemoved {
-                    id: bundle,
+                    id: bundle.clone(),
                     project: access::path(project.clone()),
                 };
                 effects.push(Effect::Publish(event, Place::of_project(&project)));

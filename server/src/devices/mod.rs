@@ -113,20 +113,13 @@ impl Fleet {
             .act(actor, move |tx, access, effects| {
                 let place = access.device(tx, &id, Permission::DeviceRead)?;
                 let was = place.clone();
-                if let Some(name) = patch.name {
+                if let Some(name) = &patch.name {
                     access.require(Permission::DeviceChange, &place)?;
-                    tx.rename_device(&id, &name)?;
-                    tx.audit(
-                        now_ms(),
-                        &place.project,
-                        &access.user,
-                        "device.rename",
-                        &id,
-                        &name,
-                    )?;
+                    tx.rename_device(&id, name)?;
+                    tx.audit(now_ms(), &place.project, &access.user, "device.rename", &id, name)?;
                 }
-                if let Some(project) = patch.project {
-                    move_device(tx, access, &id, &project)?;
+                if let Some(project) = &patch.project {
+                    move_device(tx, access, &id, project)?;
                 }
                 // Read again: those who move a device may not see it where it is now.
                 let device = tx.device(&id)?.ok_or_else(|| FleetError::no_device(&id))?;
@@ -163,7 +156,7 @@ impl Fleet {
             tx.delete_device(&id)?;
             tx.audit(now_ms, &place.project, &access.user, "device.delete", &id, &name)?;
             effects.push(Effect::Forget(removed));
-            effects.push(Effect::Publish(Event::DeviceRemoved { id }, place));
+            effects.push(Effect::Publish(Event::DeviceRemoved { id: id.clone() }, place));
             Ok(())
         })
         .await

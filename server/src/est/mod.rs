@@ -67,9 +67,9 @@ pub enum IssueError {
 }
 
 /// Signs a certificate for a device.
-pub trait Sign: FnOnce(&DeviceId) -> Result<DeviceCertificate, CaError> + Send + 'static {}
+pub trait Sign: Fn(&DeviceId) -> Result<DeviceCertificate, CaError> + Send + 'static {}
 
-impl<F: FnOnce(&DeviceId) -> Result<DeviceCertificate, CaError> + Send + 'static> Sign for F {}
+impl<F: Fn(&DeviceId) -> Result<DeviceCertificate, CaError> + Send + 'static> Sign for F {}
 
 /// The requests of EST to the fleet. Each of `enrol` and `renew` is one transaction: it decides whether the device may have a certificate,
 /// has it signed, and activates it. Both resolve after the commit.

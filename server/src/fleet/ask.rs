@@ -35,7 +35,7 @@ impl Fleet {
     pub(crate) async fn act<T: Send + 'static>(
         &self,
         actor: &Actor,
-        job: impl FnOnce(&Tx, &Access, &mut Effects) -> Result<T, FleetError> + Send + 'static,
+        job: impl Fn(&Tx, &Access, &mut Effects) -> Result<T, FleetError> + Send + 'static,
     ) -> Result<T, FleetError> {
         let actor = actor.clone();
         self.change(move |tx, effects| {

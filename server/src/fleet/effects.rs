@@ -87,7 +87,7 @@ impl Fleet {
     /// Runs `job` in a transaction. The effects that it lists are applied after the commit, before the caller gets the answer.
     pub(crate) async fn change<T, E>(
         &self,
-        job: impl FnOnce(&Tx, &mut Effects) -> Result<T, E> + Send + 'static,
+        job: impl Fn(&Tx, &mut Effects) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
     where
         T: Send + 'static,

@@ -68,8 +68,8 @@ impl Fleet {
             }
             tx.audit(now_ms(), &project, &access.user, "group.create", &name, "")?;
             Ok(Group {
-                name,
-                project: access::path(project),
+                name: name.clone(),
+                project: access::path(project.clone()),
                 devices: 0,
             })
         })
@@ -150,7 +150,7 @@ impl Fleet {
         actor: &Actor,
         name: String,
         device: String,
-        change: impl FnOnce(&Tx, &Access, &Place, (&str, &str)) -> Result<(), FleetError> + Send + 'static,
+        change: impl Fn(&Tx, &Access, &Place, (&str, &str)) -> Result<(), FleetError> + Send + 'static,
     ) -> Result<(), FleetError> {
         self.act(actor, move |tx, access, effects| {
             // A role on the group itself would let its holder take in any device of the project.

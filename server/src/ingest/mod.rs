@@ -55,7 +55,7 @@ impl Handler for Fleet {
                 tx.device_seen(now_ms, id.as_str(), Some(&peer.ip().to_string()))?;
                 effects.push(Effect::Deactivate(superfluous));
                 let row = tx.device(id.as_str())?;
-                effects.push(Effect::Online(id, true, now_ms));
+                effects.push(Effect::Online(id.clone(), true, now_ms));
                 effects.device(row);
                 Ok(true)
             })
@@ -79,11 +79,11 @@ impl Handler for Fleet {
                 tx.device_seen(now_ms, id.as_str(), None)?;
                 match tx.device(id.as_str())? {
                     Some(row) => {
-                        effects.push(Effect::Online(id, false, now_ms));
+                        effects.push(Effect::Online(id.clone(), false, now_ms));
                         effects.device(Some(row));
                     }
                     // The device was deleted, and its connection dropped for that reason.
-                    None => effects.push(Effect::Forget(id)),
+                    None => effects.push(Effect::Forget(id.clone())),
                 }
                 Ok::<_, StoreError>(())
             })
@@ -165,9 +165,9 @@ impl Handler for Fleet {
         let commands = self
             .change(move |tx, effects| {
                 let new = is_new(tx, now_ms, id.as_str(), Channel::Report, position)?;
-                let outcome = take(tx, now_ms, id.as_str(), report.message, new)?;
+                let outcome = take(tx, now_ms, id.as_str(), report.message.clone(), new)?;
                 if let Some(update) = outcome.update {
-                    effects.push(Effect::Settle(id));
+                    effects.push(Effect::Settle(id.clone()));
                     effects.update(tx, update)?;
                 }
                 effects.device(outcome.device);

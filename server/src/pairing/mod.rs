@@ -80,9 +80,9 @@ impl Fleet {
                     &new,
                     (access.id, &project),
                 )?;
-                let detail = new.device.unwrap_or_default();
+                let detail = new.device.as_deref().unwrap_or_default();
                 let number = info.id.to_string();
-                tx.audit(now_ms, &project, &access.user, "token.create", &number, &detail)?;
+                tx.audit(now_ms, &project, &access.user, "token.create", &number, detail)?;
                 Ok(info)
             })
             .await?;

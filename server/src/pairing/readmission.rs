@@ -167,7 +167,7 @@ async fn look_at(fleet: &Fleet, shown: Shown) -> Result<Verdict, StoreError> {
                     &shown.certificate.serial,
                 )?;
                 let row = tx.device(id)?;
-                effects.push(Effect::Activate(certificate, shown.device));
+                effects.push(Effect::Activate(certificate, shown.device.clone()));
                 effects.device(row);
             }
             Ok(verdict)

@@ -88,7 +88,7 @@ pub async fn reset_password(store: &Store, user: String) -> Result<String, Fleet
             let Some(account) = tx.user(&user)? else {
                 return Err(FleetError::NotFound {
                     what: "user",
-                    id: user,
+                    id: user.clone(),
                 });
             };
             if account.kind == UserKind::Service {

@@ -86,7 +86,10 @@ impl Fleet {
             tx.insert_user(now_ms, &new.name, &hash, new.kind, &project)?;
             tx.audit(now_ms, &project, &access.user, "user.create", &new.name, "")?;
             let (_, user) = access.find_user(tx, &new.name)?;
-            Ok(CreatedUser { user, password })
+            Ok(CreatedUser {
+                user,
+                password: password.clone(),
+            })
         })
         .await
     }
@@ -142,7 +145,7 @@ impl Fleet {
             tx.audit(now_ms(), project, &access.user, "user.reset-password", &name, "")?;
             Ok(CreatedUser {
                 user: access.trim_user(user),
-                password: Some(password),
+                password: Some(password.clone()),
             })
         })
         .await
@@ -152,7 +155,7 @@ impl Fleet {
     pub async fn grant(&self, actor: &Actor, name: String, new: NewGrant) -> Result<Grant, FleetError> {
         self.act(actor, move |tx, access, effects| {
             let (id, user) = access.find_user(tx, &name)?;
-            let scope = match (named(new.project)?, named(new.group)?) {
+            let scope = match (named(new.project.clone())?, named(new.group.clone())?) {
                 (Some(_), Some(_)) => {
                     return Err(FleetError::Invalid("name either a project or a group".into()));
                 }

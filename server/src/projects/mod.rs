@@ -73,7 +73,10 @@ impl Fleet {
                 });
             }
             tx.audit(now_ms(), &path, &access.user, "project.create", &path, "")?;
-            Ok(Project { path, devices: 0 })
+            Ok(Project {
+                path: path.clone(),
+                devices: 0,
+            })
         })
         .await
     }
