@@ -4,7 +4,6 @@
 //! that somebody sees are found by an index on their project: those of a small customer in a large fleet cost no more than in a small one.
 
 use homeport_api::Role;
-use rusqlite::{OptionalExtension as _, params};
 
 use super::{Access, Actor, Credential, Held, Place, Scope, role};
 use crate::store::{StoreError, Tx};
@@ -15,7 +14,7 @@ pub(crate) const EVERYTHING: &str = r#"{"everything":true}"#;
 /// The condition, unless the scope holds everything.
 pub(crate) fn limited(scope: &str, condition: &'static str) -> &'static str {
     if scope == EVERYTHING {
-        "?1 IS NOT NULL"
+        "CAST(?1 AS TEXT) IS NOT NULL"
     } else {
         condition
     }
@@ -29,11 +28,11 @@ macro_rules! keys_in_projects {
             $key,
             " FROM json_each(?1, '$.projects') CROSS JOIN ",
             $table,
-            " AS seen ON seen.project = value UNION ALL SELECT seen.",
+            " AS seen WHERE seen.project = value UNION ALL SELECT seen.",
             $key,
             " FROM json_each(?1, '$.projects') CROSS JOIN ",
             $table,
-            " AS seen ON seen.project > value || '/' AND seen.project < value || '0'"
+            " AS seen WHERE seen.project > value || '/' AND seen.project < value || '0'"
         )
     };
 }
@@ -56,7 +55,7 @@ pub(crate) const TOKEN_SEEN: &str = concat!(
 pub(crate) const DEVICE_SEEN: &str = concat!(
     "devices.id IN (",
     keys_in_projects!("devices", "id"),
-    " UNION ALL SELECT device FROM json_each(?1, '$.groups') CROSS JOIN group_devices ON group_devices.name = value)"
+    " UNION ALL SELECT device FROM json_each(?1, '$.groups') CROSS JOIN group_devices WHERE group_devices.name = value)"
 );
 
 /// Condition on a row of `groups`.
@@ -70,9 +69,9 @@ pub(crate) const GROUP_SEEN: &str = concat!(
 pub(crate) const DEPLOYMENT_SEEN: &str = concat!(
     "deployments.id IN (",
     keys_in_projects!("deployments", "id"),
-    " UNION ALL SELECT seen.id FROM json_each(?1, '$.groups') CROSS JOIN deployments AS seen ON seen.target_group = value \
-     UNION ALL SELECT seen.id FROM json_each(?1, '$.groups') CROSS JOIN group_devices ON group_devices.name = value \
-     CROSS JOIN deployments AS seen ON seen.target_device = group_devices.device)"
+    " UNION ALL SELECT seen.id FROM json_each(?1, '$.groups') CROSS JOIN deployments AS seen WHERE seen.target_group = value \
+     UNION ALL SELECT seen.id FROM json_each(?1, '$.groups') CROSS JOIN group_devices \
+     CROSS JOIN deployments AS seen WHERE group_devices.name = value AND seen.target_device = group_devices.device)"
 );
 
 /// Condition on a row with the column `project` of `bundle_projects`. A bundle is seen in its project, above it, and below it, because it
@@ -91,26 +90,14 @@ impl Tx {
         now_ms: i64,
     ) -> Result<Option<Access>, StoreError> {
         let found: Option<(String, i64, String, String)> = match credential {
-            Credential::Session(hash) => self
-                .0
-                .prepare_cached(
-                    "SELECT users.name, users.id, 'administrator', '' FROM sessions JOIN users ON users.id = sessions.user \
-                     WHERE hash = ? AND expires_ms > ? AND disabled = 0",
-                )?
-                .query_row(params![hash, now_ms], |row| {
+            Credential::Session(hash) => self.row("SELECT users.name, users.id, 'administrator', '' FROM sessions JOIN users ON users.id = sessions.user_id \
+                     WHERE hash = ?1 AND expires_ms > ?2 AND disabled = 0", &[&hash, &now_ms], |row| {
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-                })
-                .optional()?,
-            Credential::Token(id) => self
-                .0
-                .prepare_cached(
-                    "SELECT users.name, users.id, role, access_tokens.project FROM access_tokens \
-                     JOIN users ON users.id = access_tokens.user WHERE access_tokens.id = ? AND expires_ms > ? AND disabled = 0",
-                )?
-                .query_row(params![id, now_ms], |row| {
+                })?,
+            Credential::Token(id) => self.row("SELECT users.name, users.id, role, access_tokens.project FROM access_tokens \
+                     JOIN users ON users.id = access_tokens.user_id WHERE access_tokens.id = ?1 AND expires_ms > ?2 AND disabled = 0", &[&id, &now_ms], |row| {
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-                })
-                .optional()?,
+                })?,
         };
         let Some((user, id, limit, project)) = found else {
             return Ok(None);
@@ -121,11 +108,11 @@ impl Tx {
 
     /// What a user may do who is not shut out.
     pub(crate) fn user_access(&self, id: i64) -> Result<Option<Access>, StoreError> {
-        let name: Option<String> = self
-            .0
-            .prepare_cached("SELECT name FROM users WHERE id = ? AND disabled = 0")?
-            .query_row([id], |row| row.get(0))
-            .optional()?;
+        let name: Option<String> = self.row(
+            "SELECT name FROM users WHERE id = ?1 AND disabled = 0",
+            &[&id],
+            |row| row.get(0),
+        )?;
         let Some(name) = name else {
             return Ok(None);
         };
@@ -140,28 +127,21 @@ impl Tx {
 
     /// The roles of a user.
     pub(crate) fn held(&self, user: i64) -> Result<Vec<Held>, StoreError> {
-        let mut statement = self.0.prepare_cached(
-            "SELECT id, role, grants.project, group_name, groups.project FROM grants LEFT JOIN groups ON groups.name = group_name \
-             WHERE user = ? ORDER BY id",
-        )?;
-        let mut rows = statement.query([user])?;
-        let mut grants = Vec::new();
-        while let Some(row) = rows.next()? {
+        self.rows("SELECT id, role, grants.project, group_name, groups.project FROM grants LEFT JOIN groups ON groups.name = group_name \
+             WHERE user_id = ?1 ORDER BY id", &[&user], |row| {
             let name: String = row.get(1)?;
-            let scope = match row.get::<_, Option<String>>(2)? {
+            let scope = match row.get::<Option<String>>(2)? {
                 Some(project) => Scope::Project(project),
                 None => Scope::Group {
                     name: row.get(3)?,
                     project: row.get(4)?,
                 },
             };
-            grants.push(Held {
+            Ok(Held {
                 id: row.get(0)?,
                 role: role(&name)?,
                 scope,
-            });
-        }
-        Ok(grants)
+            })})
     }
 
     /// The user who shows the secret with this hash, and what the user may do.
@@ -173,11 +153,9 @@ impl Tx {
         let mut credential = Credential::Session(*hash);
         let mut access = self.find_access(credential, now_ms)?;
         if access.is_none() {
-            let token = self
-                .0
-                .prepare_cached("SELECT id FROM access_tokens WHERE hash = ?")?
-                .query_row([hash], |row| row.get(0))
-                .optional()?;
+            let token = self.row("SELECT id FROM access_tokens WHERE hash = ?1", &[&hash], |row| {
+                row.get(0)
+            })?;
             let Some(token) = token else {
                 return Ok(None);
             };
@@ -189,11 +167,9 @@ impl Tx {
 
     /// Where a device is.
     pub(crate) fn device_place(&self, id: &str) -> Result<Option<Place>, StoreError> {
-        let project = self
-            .0
-            .prepare_cached("SELECT project FROM devices WHERE id = ?")?
-            .query_row([id], |row| row.get(0))
-            .optional()?;
+        let project = self.row("SELECT project FROM devices WHERE id = ?1", &[&id], |row| {
+            row.get(0)
+        })?;
         let Some(project) = project else {
             return Ok(None);
         };
@@ -205,11 +181,10 @@ impl Tx {
 
     /// Where a group is.
     pub(crate) fn group_place(&self, name: &str) -> Result<Option<Place>, StoreError> {
-        let project: Option<String> = self
-            .0
-            .prepare_cached("SELECT project FROM groups WHERE name = ?")?
-            .query_row([name], |row| row.get(0))
-            .optional()?;
+        let project: Option<String> =
+            self.row("SELECT project FROM groups WHERE name = ?1", &[&name], |row| {
+                row.get(0)
+            })?;
         Ok(project.map(|project| Place {
             project,
             groups: vec![name.to_owned()],
@@ -221,11 +196,11 @@ impl Tx {
         let Ok(id) = i64::try_from(id) else {
             return Ok(None);
         };
-        let found: Option<(String, Option<String>, Option<String>)> = self
-            .0
-            .prepare_cached("SELECT project, target_device, target_group FROM deployments WHERE id = ?")?
-            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional()?;
+        let found: Option<(String, Option<String>, Option<String>)> = self.row(
+            "SELECT project, target_device, target_group FROM deployments WHERE id = ?1",
+            &[&id],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
         let Some((project, device, group)) = found else {
             return Ok(None);
         };
@@ -284,9 +259,7 @@ mod tests {
                     let access = Access::new("a".to_owned(), 1, vec![held], Role::Administrator, "");
                     let scope = access.scope(Permission::DeviceRead);
                     let seen = |query: &str| -> Result<Vec<String>, StoreError> {
-                        let mut statement = tx.0.prepare(query)?;
-                        let rows = statement.query_map([&scope], |row| row.get(0))?;
-                        Ok(rows.collect::<Result<_, _>>()?)
+                        tx.rows(query, &[&scope], |row| row.get(0))
                     };
                     let devices = seen(&format!(
                         "SELECT id FROM devices WHERE {}",

@@ -2,11 +2,9 @@
 
 use std::collections::HashSet;
 
-use homeport_api::{AuditEntry, Page};
-use rusqlite::params;
-
 use crate::access::{self, AUDIT_SEEN, limited};
 use crate::store::{Paging, StoreError, Tx};
+use homeport_api::{AuditEntry, Page};
 
 /// Somebody failed to log in.
 pub(crate) const FAILED_LOGIN: &str = "session.fail";
@@ -40,22 +38,15 @@ impl Tx {
         subject: &str,
         detail: &str,
     ) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached(
-                "INSERT INTO audit (at_ms, project, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![now_ms, project, actor, action, subject, detail])?;
+        self.execute("INSERT INTO audit (at_ms, project, actor, action, subject, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)", &[&now_ms, &project, &actor, &action, &subject, &detail])?;
         Ok(())
     }
 
     /// Deletes the oldest entries of these kinds from before `before_ms`, at most `limit` of a kind, and counts them.
     pub fn prune_audit(&self, actions: &[&str], before_ms: i64, limit: u32) -> Result<usize, StoreError> {
-        let mut statement = self.0.prepare_cached(
-            "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE action = ? ORDER BY id LIMIT ?) AND at_ms < ?",
-        )?;
         let mut forgotten = 0;
         for action in actions {
-            forgotten += statement.execute(params![action, limit, before_ms])?;
+            forgotten += self.execute("DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE action = ?1 ORDER BY id LIMIT ?2) AND at_ms < ?3", &[action, &limit, &before_ms])?;
         }
         Ok(forgotten)
     }
@@ -67,32 +58,34 @@ impl Tx {
         since_ms: i64,
         limit: usize,
     ) -> Result<HashSet<String>, StoreError> {
-        let mut statement = self.0.prepare_cached(
-            "SELECT subject FROM audit WHERE action = ? AND at_ms >= ? ORDER BY id DESC LIMIT ?",
-        )?;
-        let subjects = statement.query_map(params![action, since_ms, limit], |row| row.get(0))?;
-        Ok(subjects.collect::<Result<_, _>>()?)
+        self.rows(
+            "SELECT subject FROM audit WHERE action = ?1 AND at_ms >= ?2 ORDER BY id DESC LIMIT ?3",
+            &[&action, &since_ms, &limit],
+            |row| row.get(0),
+        )
     }
 
     /// Entries of a scope, newest first.
     pub fn audit_entries(&self, scope: &str, paging: &Paging<u64>) -> Result<Page<AuditEntry>, StoreError> {
-        let mut statement = self.0.prepare_cached(&format!(
-            "SELECT id, at_ms, actor, action, subject, detail, project FROM audit \
+        let rows = self.rows(
+            &format!(
+                "SELECT id, at_ms, actor, action, subject, detail, project FROM audit \
              WHERE {AUDIT_SEEN} AND id < ?2 ORDER BY id DESC LIMIT ?3",
-            AUDIT_SEEN = limited(scope, AUDIT_SEEN)
-        ))?;
-        let rows = statement.query_map(params![scope, paging.below(), paging.rows()], |row| {
-            Ok(AuditEntry {
-                id: row.get(0)?,
-                at_ms: row.get(1)?,
-                actor: row.get(2)?,
-                action: row.get(3)?,
-                subject: row.get(4)?,
-                detail: row.get(5)?,
-                project: access::path(row.get(6)?),
-            })
-        })?;
-        let rows = rows.collect::<Result<_, _>>()?;
+                AUDIT_SEEN = limited(scope, AUDIT_SEEN)
+            ),
+            &[&scope, &paging.below(), &paging.rows()],
+            |row| {
+                Ok(AuditEntry {
+                    id: row.get(0)?,
+                    at_ms: row.get(1)?,
+                    actor: row.get(2)?,
+                    action: row.get(3)?,
+                    subject: row.get(4)?,
+                    detail: row.get(5)?,
+                    project: access::path(row.get(6)?),
+                })
+            },
+        )?;
         Ok(paging.page(rows, |entry: &AuditEntry| entry.id)?)
     }
 }

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use homeport_api::{Bundle, Deployment, Page, Target};
-use homeport_protocol::{BundleOffer, DeploymentState, deployment::Progress};
-use rusqlite::{OptionalExtension as _, Row, params};
-
 use crate::access::{self, DEPLOYMENT_SEEN, DEVICE_SEEN, limited};
 use crate::blob;
-use crate::store::{Paging, StoreError, Tx};
+use crate::store::{Paging, Row, StoreError, Tx};
+use homeport_api::{Bundle, Deployment, Page, Target};
+use homeport_protocol::{BundleOffer, DeploymentState, deployment::Progress};
 
 /// An update of a device that is not in a final state.
 #[derive(Debug, Clone)]
@@ -45,28 +43,8 @@ impl Tx {
             Target::Group(name) => (None, Some(name)),
         };
         let target = serde_json::to_string(target)?;
-        let id: u64 = self
-            .0
-            .prepare_cached(
-                "INSERT INTO deployments (bundle, size, version, compatible, manifest_hash, target, created_ms, created_by, \
-                 project, target_device, target_group) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-            )?
-            .query_row(
-                params![
-                    bundle.id,
-                    bundle.size,
-                    bundle.version,
-                    bundle.compatible,
-                    bundle.manifest_hash,
-                    target,
-                    now_ms,
-                    created_by,
-                    project,
-                    target_device,
-                    target_group
-                ],
-                |row| row.get(0),
-            )?;
+        let id: u64 = self.value("INSERT INTO deployments (bundle, size, version, compatible, manifest_hash, target, created_ms, created_by, \
+                 project, target_device, target_group) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) RETURNING id", &[&bundle.id, &bundle.size, &bundle.version, &bundle.compatible, &bundle.manifest_hash, &target, &now_ms, &created_by, &project, &target_device, &target_group])?;
         for device in devices {
             self.insert_offer(now_ms, id, device, bundle)?;
         }
@@ -78,20 +56,20 @@ impl Tx {
         let Ok(id) = i64::try_from(id) else {
             return Ok(None);
         };
-        let found = self
-            .0
-            .prepare_cached(&format!("SELECT {COLUMNS} FROM deployments WHERE id = ?"))?
-            .query_row([id], |row| Ok(deployment(row)))
-            .optional()?
-            .transpose()?;
+        let found = self.row(
+            &format!("SELECT {COLUMNS} FROM deployments WHERE id = ?1"),
+            &[&id],
+            deployment,
+        )?;
         Ok(self.complete(found.into_iter().collect(), devices)?.pop())
     }
 
     /// Moves the deployments whose only target is this device to its project.
     pub fn move_deployments(&self, device: &str, project: &str) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached("UPDATE deployments SET project = ? WHERE target_device = ?")?
-            .execute([project, device])?;
+        self.execute(
+            "UPDATE deployments SET project = ?1 WHERE target_device = ?2",
+            &[&project, &device],
+        )?;
         Ok(())
     }
 
@@ -102,15 +80,10 @@ impl Tx {
         devices: &str,
         paging: &Paging<u64>,
     ) -> Result<Page<Deployment>, StoreError> {
-        let mut statement = self.0.prepare_cached(&format!(
+        let deployments = self.rows(&format!(
             "SELECT {COLUMNS} FROM deployments WHERE {DEPLOYMENT_SEEN} AND id < ?2 ORDER BY id DESC LIMIT ?3",
             DEPLOYMENT_SEEN = limited(scope, DEPLOYMENT_SEEN)
-        ))?;
-        let mut rows = statement.query(params![scope, paging.below(), paging.rows()])?;
-        let mut deployments = Vec::new();
-        while let Some(row) = rows.next()? {
-            deployments.push(deployment(row)?);
-        }
+        ), &[&scope, &paging.below(), &paging.rows()], deployment)?;
         let mut page = paging.page(deployments, |deployment| deployment.id)?;
         page.items = self.complete(page.items, devices)?;
         Ok(page)
@@ -118,11 +91,8 @@ impl Tx {
 
     /// The update that runs on a device, if one does.
     pub fn open_update(&self, device: &str) -> Result<Option<OpenUpdate>, StoreError> {
-        let mut statement = self.0.prepare_cached(
-            "SELECT deployments.id, state, sent, cancel, bundle, size, deployments.version, compatible, manifest_hash \
-             FROM updates JOIN deployments ON deployments.id = updates.deployment WHERE device = ? AND final = 0",
-        )?;
-        let open = statement.query_row([device], |row| {
+        self.row("SELECT deployments.id, state, sent, cancel, bundle, size, deployments.version, compatible, manifest_hash \
+             FROM updates JOIN deployments ON deployments.id = updates.deployment WHERE device = ?1 AND final = 0", &[&device], |row| {
             let id: String = row.get(4)?;
             let manifest_hash: String = row.get(8)?;
             let state: String = row.get(1)?;
@@ -140,44 +110,38 @@ impl Tx {
                     manifest_hash: Some(manifest_hash),
                 },
             })
-        });
-        Ok(open.optional()?)
+        })
     }
 
     /// Number of the deployment that runs on a device, if one does.
     pub fn open_deployment(&self, device: &str) -> Result<Option<u64>, StoreError> {
-        Ok(self
-            .0
-            .prepare_cached("SELECT deployment FROM updates WHERE device = ? AND final = 0")?
-            .query_row([device], |row| row.get(0))
-            .optional()?)
+        self.row(
+            "SELECT deployment FROM updates WHERE device = ?1 AND final = 0",
+            &[&device],
+            |row| row.get(0),
+        )
     }
 
     /// Devices on which a deployment can be cancelled, because their running system is still untouched.
     pub fn cancellable_devices(&self, deployment: u64) -> Result<Vec<String>, StoreError> {
-        let mut statement = self.0.prepare_cached(
-            "SELECT device, state FROM updates WHERE deployment = ? AND final = 0 ORDER BY id",
+        let open: Vec<(String, String)> = self.rows(
+            "SELECT device, state FROM updates WHERE deployment = ?1 AND final = 0 ORDER BY id",
+            &[&deployment],
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
-        let rows = statement.query_map([deployment], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let mut devices = Vec::new();
-        for row in rows {
-            let (device, state): (String, String) = row?;
-            if super::update_rows::state(&state).is_cancellable() {
-                devices.push(device);
-            }
-        }
-        Ok(devices)
+        Ok(open
+            .into_iter()
+            .filter(|(_, state)| super::update_rows::state(state).is_cancellable())
+            .map(|(device, _)| device)
+            .collect())
     }
 
     /// Open updates that need a bundle, of devices in a scope.
     pub fn open_updates_of_bundle(&self, scope: &str, bundle: &str) -> Result<u64, StoreError> {
-        Ok(self
-            .0
-            .prepare_cached(&format!(
+        self.value(&format!(
                 "SELECT count(*) FROM updates JOIN deployments ON deployments.id = updates.deployment \
                  JOIN devices ON devices.id = updates.device WHERE {DEVICE_SEEN} AND bundle = ?2 AND final = 0", DEVICE_SEEN = limited(scope, DEVICE_SEEN)
-            ))?
-            .query_row([scope, bundle], |row| row.get(0))?)
+            ), &[&scope, &bundle])
     }
 
     /// Whether `progress` is about the present state of the update.
@@ -190,14 +154,11 @@ impl Tx {
     fn complete(&self, mut deployments: Vec<Deployment>, scope: &str) -> Result<Vec<Deployment>, StoreError> {
         let ids: Vec<u64> = deployments.iter().map(|deployment| deployment.id).collect();
         let ids = serde_json::to_string(&ids)?;
-        let mut statement = self.0.prepare_cached(&format!(
-            "SELECT deployment, state, count(*), max(updated_ms) FROM json_each(?2) CROSS JOIN updates ON deployment = json_each.value \
-             CROSS JOIN devices ON devices.id = device WHERE {DEVICE_SEEN} GROUP BY deployment, state", DEVICE_SEEN = limited(scope, DEVICE_SEEN)
-        ))?;
-        let mut rows = statement.query([scope, &ids])?;
-        while let Some(row) = rows.next()? {
-            let (id, state, count, updated_ms): (u64, String, u64, i64) =
-                (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        let counts: Vec<(u64, String, u64, i64)> = self.rows(&format!(
+            "SELECT deployment, state, count(*), max(updated_ms) FROM json_each(?2, '$') CROSS JOIN updates \
+             CROSS JOIN devices WHERE deployment = CAST(value AS BIGINT) AND devices.id = device AND {DEVICE_SEEN} GROUP BY deployment, state", DEVICE_SEEN = limited(scope, DEVICE_SEEN)
+        ), &[&scope, &ids], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+        for (id, state, count, updated_ms) in counts {
             if let Some(deployment) = deployments.iter_mut().find(|deployment| deployment.id == id) {
                 deployment.finished &= super::update_rows::state(&state).is_final();
                 deployment.updated_ms = deployment.updated_ms.max(updated_ms);
@@ -214,13 +175,13 @@ impl Tx {
 }
 
 /// A deployment whose devices are not counted yet.
-fn deployment(row: &Row<'_>) -> Result<Deployment, StoreError> {
+fn deployment(row: Row<'_>) -> Result<Deployment, StoreError> {
     let created_ms = row.get(4)?;
     Ok(Deployment {
         id: row.get(0)?,
         bundle: row.get(1)?,
         version: row.get(2)?,
-        target: serde_json::from_str(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?)?,
+        target: row.json(3)?,
         device_name: None,
         created_ms,
         created_by: row.get(5)?,

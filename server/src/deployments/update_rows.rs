@@ -4,12 +4,11 @@ use homeport_api::{
     Bundle, DeviceProgress, DeviceUpdate, Page, StateChange, UpdateHistory, UpdateOrigin, Why,
 };
 use homeport_protocol::{DeploymentState, report::LocalInstall};
-use rusqlite::{OptionalExtension as _, Row, params};
 use serde::Deserialize as _;
 use serde::de::{IntoDeserializer as _, value::StrDeserializer};
 
 use crate::access::{DEVICE_SEEN, limited};
-use crate::store::{Paging, StoreError, Tx};
+use crate::store::{Paging, Row, StoreError, Tx};
 
 /// Local installs of a device that are kept.
 const LOCAL_INSTALLS: u32 = 100;
@@ -44,15 +43,12 @@ impl Tx {
         device: &str,
         paging: &Paging<u64>,
     ) -> Result<Page<DeviceUpdate>, StoreError> {
-        let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM updates WHERE device = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
-        ))?;
         let after = paging.below();
-        let mut rows = statement.query(params![device, after, paging.rows()])?;
-        let mut updates = Vec::new();
-        while let Some(row) = rows.next()? {
-            updates.push(update(row)?);
-        }
+        let updates = self.rows(
+            &format!("SELECT {COLUMNS} FROM updates WHERE device = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"),
+            &[&device, &after, &paging.rows()],
+            update,
+        )?;
         Ok(paging.page(updates, |update| update.id)?)
     }
 
@@ -65,25 +61,22 @@ impl Tx {
         paging: &Paging<u64>,
     ) -> Result<Page<DeviceProgress>, StoreError> {
         let after = paging.above();
-        let (mut of_state, mut of_any);
-        let mut rows = if let Some(state) = state {
-            of_state = self.0.prepare_cached(&format!(
+        let devices = if let Some(state) = state {
+            self.rows(&format!(
                 "SELECT {COLUMNS}, name FROM updates JOIN devices ON devices.id = device \
                  WHERE {DEVICE_SEEN} AND deployment = ?2 AND state = ?5 AND updates.id > ?3 ORDER BY updates.id LIMIT ?4", DEVICE_SEEN = limited(scope, DEVICE_SEEN)
-            ))?;
-            of_state.query(params![scope, deployment, after, paging.rows(), state.as_str()])?
+            ), &[&scope, &deployment, &after, &paging.rows(), &state.as_str()], progress)?
         } else {
-            of_any = self.0.prepare_cached(&format!(
-                "SELECT {COLUMNS}, name FROM updates JOIN devices ON devices.id = device \
+            self.rows(
+                &format!(
+                    "SELECT {COLUMNS}, name FROM updates JOIN devices ON devices.id = device \
                  WHERE {DEVICE_SEEN} AND deployment = ?2 AND updates.id > ?3 ORDER BY updates.id LIMIT ?4",
-                DEVICE_SEEN = limited(scope, DEVICE_SEEN)
-            ))?;
-            of_any.query(params![scope, deployment, after, paging.rows()])?
+                    DEVICE_SEEN = limited(scope, DEVICE_SEEN)
+                ),
+                &[&scope, &deployment, &after, &paging.rows()],
+                progress,
+            )?
         };
-        let mut devices = Vec::new();
-        while let Some(row) = rows.next()? {
-            devices.push(progress(row)?);
-        }
         Ok(paging.page(devices, |device| device.update.id)?)
     }
 
@@ -92,32 +85,23 @@ impl Tx {
         let Ok(id) = i64::try_from(id) else {
             return Ok(None);
         };
-        let found = self
-            .0
-            .prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM updates WHERE id = ? AND device = ?"
-            ))?
-            .query_row(params![id, device], |row| Ok(update(row)))
-            .optional()?
-            .transpose()?;
+        let found = self.row(
+            &format!("SELECT {COLUMNS} FROM updates WHERE id = ?1 AND device = ?2"),
+            &[&id, &device],
+            update,
+        )?;
         let Some(update) = found else {
             return Ok(None);
         };
-        let mut statement = self.0.prepare_cached(
-            "SELECT state, at_ms, running_version, running_slot, reason FROM update_states WHERE update_id = ? ORDER BY id",
-        )?;
-        let mut rows = statement.query([id])?;
-        let mut history = Vec::new();
-        while let Some(row) = rows.next()? {
+        let history = self.rows("SELECT state, at_ms, running_version, running_slot, reason FROM update_states WHERE update_id = ?1 ORDER BY id", &[&id], |row| {
             let name: String = row.get(0)?;
-            history.push(StateChange {
+            Ok(StateChange {
                 state: state(&name),
                 at_ms: row.get(1)?,
                 running_version: row.get(2)?,
                 running_slot: row.get(3)?,
                 reason: why(row.get(4)?)?,
-            });
-        }
+            })})?;
         Ok(Some(UpdateHistory { update, history }))
     }
 
@@ -126,13 +110,9 @@ impl Tx {
         let Ok(deployment) = i64::try_from(deployment) else {
             return Ok(None);
         };
-        let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS}, name FROM updates JOIN devices ON devices.id = device WHERE deployment = ? AND device = ?"
-        ))?;
-        statement
-            .query_row(params![deployment, device], |row| Ok(progress(row)))
-            .optional()?
-            .transpose()
+        self.row(&format!(
+            "SELECT {COLUMNS}, name FROM updates JOIN devices ON devices.id = device WHERE deployment = ?1 AND device = ?2"
+        ), &[&deployment, &device], progress)
     }
 
     /// Records that an update entered a state.
@@ -148,43 +128,27 @@ impl Tx {
             .as_ref()
             .map(serde_json::to_string)
             .transpose()?;
-        let id: i64 = self
-            .0
-            .prepare_cached(
-                "UPDATE updates SET state = ?1, final = ?2, reason = ?3, bytes_fetched = max(bytes_fetched, ?4), updated_ms = ?5, \
+        let id: i64 = self.value("UPDATE updates SET state = ?1, final = ?2, reason = ?3, bytes_fetched = CASE WHEN bytes_fetched < ?4 THEN ?4 ELSE bytes_fetched END, updated_ms = ?5, \
                  previous = state, steps = steps + 1, running_version = ?6, running_slot = ?7 \
-                 WHERE deployment = ?8 AND device = ?9 RETURNING id",
-            )?
-            .query_row(
-                params![
-                    transition.state.as_str(),
-                    transition.state.is_final(),
-                    reason,
-                    clamp(transition.bytes_fetched),
-                    now_ms,
-                    transition.running_version,
-                    transition.running_slot,
-                    deployment,
-                    device
-                ],
-                |row| row.get(0),
-            )?;
+                 WHERE deployment = ?8 AND device = ?9 RETURNING id", &[&transition.state.as_str(), &transition.state.is_final(), &reason, &clamp(transition.bytes_fetched), &now_ms, &transition.running_version, &transition.running_slot, &deployment, &device])?;
         self.insert_state(now_ms, id, transition)
     }
 
     /// Notes that the device may know of the update from now on.
     pub fn mark_sent(&self, deployment: u64, device: &str) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached("UPDATE updates SET sent = 1 WHERE deployment = ? AND device = ?")?
-            .execute(params![deployment, device])?;
+        self.execute(
+            "UPDATE updates SET sent = 1 WHERE deployment = ?1 AND device = ?2",
+            &[&deployment, &device],
+        )?;
         Ok(())
     }
 
     /// Notes that an operator wants it cancelled.
     pub fn mark_cancel(&self, deployment: u64, device: &str) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached("UPDATE updates SET cancel = 1 WHERE deployment = ? AND device = ?")?
-            .execute(params![deployment, device])?;
+        self.execute(
+            "UPDATE updates SET cancel = 1 WHERE deployment = ?1 AND device = ?2",
+            &[&deployment, &device],
+        )?;
         Ok(())
     }
 
@@ -208,35 +172,13 @@ impl Tx {
             .as_ref()
             .map(serde_json::to_string)
             .transpose()?;
-        let id: Option<i64> = self
-            .0
-            .prepare_cached(
-                "INSERT INTO updates (device, version, state, final, reason, started_ms, updated_ms, local_key, running_version, running_slot) \
-                 VALUES (?1, ?2, ?3, 1, ?4, ?5, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING RETURNING id",
-            )?
-            .query_row(
-                params![
-                    device,
-                    install.version,
-                    transition.state.as_str(),
-                    reason,
-                    now_ms,
-                    key,
-                    transition.running_version,
-                    transition.running_slot
-                ],
-                |row| row.get(0),
-            )
-            .optional()?;
+        let id: Option<i64> = self.row("INSERT INTO updates (device, version, state, final, reason, started_ms, updated_ms, local_key, running_version, running_slot) \
+                 VALUES (?1, ?2, ?3, 1, ?4, ?5, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING RETURNING id", &[&device, &install.version, &transition.state.as_str(), &reason, &now_ms, &key, &transition.running_version, &transition.running_slot], |row| row.get(0))?;
         let Some(id) = id else {
             return Ok(());
         };
-        self.0
-            .prepare_cached(
-                "DELETE FROM updates WHERE device = ?1 AND deployment IS NULL AND id <= \
-                 (SELECT id FROM updates WHERE device = ?1 AND deployment IS NULL ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-            )?
-            .execute(params![device, LOCAL_INSTALLS])?;
+        self.execute("DELETE FROM updates WHERE device = ?1 AND deployment IS NULL AND id <= \
+                 (SELECT id FROM updates WHERE device = ?1 AND deployment IS NULL ORDER BY id DESC LIMIT 1 OFFSET ?2)", &[&device, &LOCAL_INSTALLS])?;
         self.insert_state(now_ms, id, transition)
     }
 
@@ -254,31 +196,18 @@ impl Tx {
             running_slot: String::new(),
             bytes_fetched: 0,
         };
-        self.0
-            .prepare_cached(
-                "INSERT INTO updates (device, deployment, version, state, final, bundle_size, started_ms, updated_ms) \
-                 VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?6)",
-            )?
-            .execute(params![
-                device,
-                deployment,
-                bundle.version,
-                transition.state.as_str(),
-                bundle.size,
-                now_ms
-            ])?;
-        self.insert_state(now_ms, self.0.last_insert_rowid(), &transition)
+        let id = self.value("INSERT INTO updates (device, deployment, version, state, final, bundle_size, started_ms, updated_ms) \
+                 VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?6) RETURNING id", &[&device, &deployment, &bundle.version, &transition.state.as_str(), &bundle.size, &now_ms])?;
+        self.insert_state(now_ms, id, &transition)
     }
 
     pub(crate) fn latest_update(&self, device: &str) -> Result<Option<DeviceUpdate>, StoreError> {
         // The running update, else the newest.
-        let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM updates WHERE device = ? ORDER BY final, id DESC LIMIT 1"
-        ))?;
-        statement
-            .query_row([device], |row| Ok(update(row)))
-            .optional()?
-            .transpose()
+        self.row(
+            &format!("SELECT {COLUMNS} FROM updates WHERE device = ?1 ORDER BY final, id DESC LIMIT 1"),
+            &[&device],
+            update,
+        )
     }
 
     fn insert_state(&self, now_ms: i64, id: i64, transition: &Transition) -> Result<(), StoreError> {
@@ -287,28 +216,27 @@ impl Tx {
             .as_ref()
             .map(serde_json::to_string)
             .transpose()?;
-        self.0
-            .prepare_cached(
-                "INSERT INTO update_states (update_id, state, at_ms, running_version, running_slot, reason) \
+        self.execute(
+            "INSERT INTO update_states (update_id, state, at_ms, running_version, running_slot, reason) \
                  SELECT ?1, ?2, ?3, ?4, ?5, ?6 \
-                 WHERE ?7 OR (SELECT count(*) FROM update_states WHERE update_id = ?1) < ?8",
-            )?
-            .execute(params![
-                id,
-                transition.state.as_str(),
-                now_ms,
-                transition.running_version,
-                transition.running_slot,
-                reason,
-                transition.state.is_final(),
-                STATES
-            ])?;
+                 WHERE ?7 <> 0 OR (SELECT count(*) FROM update_states WHERE update_id = ?1) < ?8",
+            &[
+                &id,
+                &transition.state.as_str(),
+                &now_ms,
+                &transition.running_version,
+                &transition.running_slot,
+                &reason,
+                &transition.state.is_final(),
+                &STATES,
+            ],
+        )?;
         Ok(())
     }
 }
 
 /// Reads a row of `COLUMNS`, followed by the device's name.
-fn progress(row: &Row<'_>) -> Result<DeviceProgress, StoreError> {
+fn progress(row: Row<'_>) -> Result<DeviceProgress, StoreError> {
     Ok(DeviceProgress {
         device: row.get(13)?,
         device_name: row.get(14)?,
@@ -316,7 +244,7 @@ fn progress(row: &Row<'_>) -> Result<DeviceProgress, StoreError> {
     })
 }
 
-fn update(row: &Row<'_>) -> Result<DeviceUpdate, StoreError> {
+fn update(row: Row<'_>) -> Result<DeviceUpdate, StoreError> {
     let deployment: Option<u64> = row.get(1)?;
     let (name, previous): (String, Option<String>) = (row.get(3)?, row.get(4)?);
     Ok(DeviceUpdate {
@@ -391,7 +319,7 @@ mod tests {
                 for number in 0..3 * LOCAL_INSTALLS {
                     tx.insert_local_install(0, "a", &install(number), &transition)?;
                 }
-                let count = |query: &str| tx.0.query_row(query, [], |row| row.get::<_, u32>(0));
+                let count = |query: &str| tx.value::<u32>(query, &[]);
                 Ok::<_, StoreError>((
                     tx.updates_of_device("a", &Paging::first(1))?.items[0]
                         .version

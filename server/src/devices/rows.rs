@@ -1,11 +1,9 @@
 //! Devices, as the API shows them.
 
+use crate::access::{self, DEVICE_SEEN, limited};
+use crate::store::{Paging, Row, StoreError, Tx};
 use homeport_api::{Device, DeviceSlot, Page};
 use homeport_protocol::{Inventory, Slot};
-use rusqlite::{OptionalExtension as _, Row, Rows, params};
-
-use crate::access::{self, DEVICE_SEEN, limited};
-use crate::store::{Paging, StoreError, Tx};
 
 const COLUMNS: &str = "id, name, paired_ms, last_seen_ms, address, serial, inventory, project";
 
@@ -21,37 +19,31 @@ impl Tx {
         serial: Option<&str>,
         project: &str,
     ) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached(
-                "INSERT INTO devices (id, name, paired_ms, serial, project) VALUES (?, ?, ?, ?, ?)",
-            )?
-            .execute(params![id, name, now_ms, serial, project])?;
+        self.execute(
+            "INSERT INTO devices (id, name, paired_ms, serial, project) VALUES (?1, ?2, ?3, ?4, ?5)",
+            &[&id, &name, &now_ms, &serial, &project],
+        )?;
         Ok(())
     }
 
     /// Notes that a device was paired again.
     pub fn set_paired(&self, id: &str, now_ms: i64) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached("UPDATE devices SET paired_ms = ? WHERE id = ?")?
-            .execute(params![now_ms, id])?;
+        self.execute("UPDATE devices SET paired_ms = ?1 WHERE id = ?2", &[&now_ms, &id])?;
         Ok(())
     }
 
     /// Whether there is such a device.
     pub fn has_device(&self, id: &str) -> Result<bool, StoreError> {
-        Ok(self
-            .0
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM devices WHERE id = ?)")?
-            .query_row([id], |row| row.get(0))?)
+        self.value("SELECT EXISTS (SELECT 1 FROM devices WHERE id = ?1)", &[&id])
     }
 
     /// The device, without the facts that only memory holds: it is shown offline.
     pub fn device(&self, id: &str) -> Result<Option<Device>, StoreError> {
-        self.0
-            .prepare_cached(&format!("SELECT {COLUMNS} FROM devices WHERE id = ?"))?
-            .query_row([id], |row| Ok(self.assemble(row)))
-            .optional()?
-            .transpose()
+        self.row(
+            &format!("SELECT {COLUMNS} FROM devices WHERE id = ?1"),
+            &[&id],
+            |row| self.assemble(row),
+        )
     }
 
     /// Devices of a scope, or those of them in a group or a project, by name.
@@ -63,15 +55,15 @@ impl Tx {
         paging: &Paging<(String, String)>,
     ) -> Result<Page<Device>, StoreError> {
         let (name, id) = paging.after.clone().unwrap_or_default();
-        let devices = self.assemble_all(
-            self.0
-                .prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND (name, id) > (?2, ?3) \
-                     AND (?5 IS NULL OR EXISTS (SELECT 1 FROM group_devices WHERE group_devices.name = ?5 AND device = devices.id)) \
-                     AND (?6 IS NULL OR project = ?6 OR substr(project, 1, length(?6) + 1) = ?6 || '/') ORDER BY name, id LIMIT ?4",
-                    DEVICE_SEEN = limited(scope, DEVICE_SEEN)
-                ))?
-                .query(params![scope, name, id, paging.rows(), group, project])?,
+        let devices = self.rows(
+            &format!(
+                "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND (name, id) > (?2, ?3) \
+                 AND (CAST(?5 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM group_devices WHERE group_devices.name = ?5 AND device = devices.id)) \
+                 AND (CAST(?6 AS TEXT) IS NULL OR project = ?6 OR substr(project, 1, length(?6) + 1) = ?6 || '/') ORDER BY name, id LIMIT ?4",
+                DEVICE_SEEN = limited(scope, DEVICE_SEEN)
+            ),
+            &[&scope, &name, &id, &paging.rows(), &group, &project],
+            |row| self.assemble(row),
         )?;
         Ok(paging.page(devices, |device| (device.name.clone(), device.id.clone()))?)
     }
@@ -84,110 +76,79 @@ impl Tx {
         paging: &Paging<(String, String)>,
     ) -> Result<Page<Device>, StoreError> {
         let (name, id) = paging.after.clone().unwrap_or_default();
-        let mut found = self.assemble_all(
-            self.0
-                .prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND id = ?2",
-                    DEVICE_SEEN = limited(scope, DEVICE_SEEN)
-                ))?
-                .query(params![scope, text])?,
+        let mut found: Vec<Device> = self.rows(
+            &format!(
+                "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND id = ?2",
+                DEVICE_SEEN = limited(scope, DEVICE_SEEN)
+            ),
+            &[&scope, &text],
+            |row| self.assemble(row),
         )?;
         if found.is_empty() {
-            found = self.assemble_all(
-                self.0
-                    .prepare_cached(&format!(
+            found = self.rows(&format!(
                         "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND name = ?2 AND id > ?3 ORDER BY id LIMIT ?4", DEVICE_SEEN = limited(scope, DEVICE_SEEN)
-                    ))?
-                    .query(params![scope, text, id, paging.rows()])?,
-            )?;
+                    ), &[&scope, &text, &id, &paging.rows()], |row| self.assemble(row))?;
         }
         if found.is_empty() && !text.is_empty() {
             // Ids consist of lower-case letters and digits.
-            found = self.assemble_all(
-                self.0
-                    .prepare_cached(&format!(
+            found = self.rows(&format!(
                         "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND id >= ?2 AND id < ?2 || '~' AND id > ?3 ORDER BY id LIMIT ?4", DEVICE_SEEN = limited(scope, DEVICE_SEEN)
-                    ))?
-                    .query(params![scope, text, id, paging.rows()])?,
-            )?;
+                    ), &[&scope, &text, &id, &paging.rows()], |row| self.assemble(row))?;
         }
         Ok(paging.page(found, |device| (name.clone(), device.id.clone()))?)
     }
 
-    fn assemble_all(&self, mut rows: Rows<'_>) -> Result<Vec<Device>, StoreError> {
-        let mut devices = Vec::new();
-        while let Some(row) = rows.next()? {
-            devices.push(self.assemble(row)?);
-        }
-        Ok(devices)
-    }
-
     /// The name of a device, if there is one.
     pub(crate) fn device_name(&self, id: &str) -> Result<Option<String>, StoreError> {
-        Ok(self
-            .0
-            .prepare_cached("SELECT name FROM devices WHERE id = ?")?
-            .query_row([id], |row| row.get(0))
-            .optional()?)
+        self.row("SELECT name FROM devices WHERE id = ?1", &[&id], |row| row.get(0))
     }
 
     /// Gives a device a name, and returns whether there is such a device.
     pub fn rename_device(&self, id: &str, name: &str) -> Result<bool, StoreError> {
-        let renamed = self
-            .0
-            .prepare_cached("UPDATE devices SET name = ? WHERE id = ?")?
-            .execute([name, id])?;
+        let renamed = self.execute("UPDATE devices SET name = ?1 WHERE id = ?2", &[&name, &id])?;
         Ok(renamed == 1)
     }
 
     /// Puts a device into a project.
     pub fn set_device_project(&self, id: &str, project: &str) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached("UPDATE devices SET project = ? WHERE id = ?")?
-            .execute([project, id])?;
+        self.execute("UPDATE devices SET project = ?1 WHERE id = ?2", &[&project, &id])?;
         Ok(())
     }
 
     /// Notes when the server saw a device, and at which address.
     pub fn device_seen(&self, now_ms: i64, id: &str, address: Option<&str>) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached(
-                "UPDATE devices SET last_seen_ms = ?1, address = coalesce(?2, address) WHERE id = ?3",
-            )?
-            .execute(params![now_ms, address, id])?;
+        self.execute(
+            "UPDATE devices SET last_seen_ms = ?1, address = coalesce(?2, address) WHERE id = ?3",
+            &[&now_ms, &address, &id],
+        )?;
         Ok(())
     }
 
     /// Stores the inventory that a device reported.
     pub fn set_inventory(&self, id: &str, inventory: &Inventory) -> Result<(), StoreError> {
         let inventory = serde_json::to_string(inventory)?;
-        self.0
-            .prepare_cached("UPDATE devices SET inventory = ? WHERE id = ?")?
-            .execute([&inventory, id])?;
+        self.execute(
+            "UPDATE devices SET inventory = ?1 WHERE id = ?2",
+            &[&inventory, &id],
+        )?;
         Ok(())
     }
 
     /// Removes a device and all its data. Its telemetry is removed in small steps, see [`Tx::prune_samples`].
     pub fn delete_device(&self, id: &str) -> Result<bool, StoreError> {
-        let deleted = self
-            .0
-            .prepare_cached("DELETE FROM devices WHERE id = ?")?
-            .execute([id])?;
+        let deleted = self.execute("DELETE FROM devices WHERE id = ?1", &[&id])?;
         Ok(deleted == 1)
     }
 
-    fn assemble(&self, row: &Row<'_>) -> Result<Device, StoreError> {
+    fn assemble(&self, row: Row<'_>) -> Result<Device, StoreError> {
         let id: String = row.get(0)?;
-        let inventory: Inventory =
-            serde_json::from_str(row.get_ref(6)?.as_str().map_err(rusqlite::Error::from)?)?;
-        let certificate: Option<(Vec<u8>, i64, bool)> = self
-            .0
-            .prepare_cached(
-                "SELECT hash, expires_ms, revoked_ms IS NOT NULL FROM certificates WHERE device = ? \
+        let inventory: Inventory = row.json(6)?;
+        let certificate: Option<(Vec<u8>, i64, bool)> = self.row(
+            "SELECT hash, expires_ms, revoked_ms IS NOT NULL FROM certificates WHERE device = ?1 \
                  ORDER BY revoked_ms IS NOT NULL, replaces IS NOT NULL, issued_ms DESC LIMIT 1",
-            )?
-            .query_row([&id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional()?;
+            &[&id],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
         let (certificate, certificate_expires_ms, revoked) = certificate.unwrap_or_default();
         Ok(Device {
             name: row.get(1)?,

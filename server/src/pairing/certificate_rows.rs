@@ -1,10 +1,8 @@
 //! Certificates of devices.
 
-use homeport_protocol::DeviceId;
-use rusqlite::{OptionalExtension as _, params};
-
 use crate::ca::{DeviceCertificate, Fingerprint};
 use crate::store::{StoreError, Tx, device_id};
+use homeport_protocol::DeviceId;
 
 // === impl Tx ===
 
@@ -17,18 +15,7 @@ impl Tx {
         certificate: &DeviceCertificate,
         replaces: Option<&Fingerprint>,
     ) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached(
-                "INSERT INTO certificates (hash, device, serial, issued_ms, expires_ms, replaces) VALUES (?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
-                certificate.fingerprint,
-                device,
-                certificate.serial,
-                now_ms,
-                certificate.expires_ms,
-                replaces
-            ])?;
+        self.execute("INSERT INTO certificates (hash, device, serial, issued_ms, expires_ms, replaces) VALUES (?1, ?2, ?3, ?4, ?5, ?6)", &[&certificate.fingerprint, &device, &certificate.serial, &now_ms, &certificate.expires_ms, &replaces])?;
         Ok(())
     }
 
@@ -38,34 +25,26 @@ impl Tx {
         now_ms: i64,
         certificate: &Fingerprint,
     ) -> Result<Option<DeviceId>, StoreError> {
-        self.0
-            .prepare_cached(
-                "SELECT device FROM certificates WHERE hash = ? AND revoked_ms IS NULL AND expires_ms > ?",
-            )?
-            .query_row(params![certificate, now_ms], |row| row.get::<_, String>(0))
-            .optional()?
-            .map(|id| device_id(&id))
-            .transpose()
+        self.row(
+            "SELECT device FROM certificates WHERE hash = ?1 AND revoked_ms IS NULL AND expires_ms > ?2",
+            &[&certificate, &now_ms],
+            |row| row.get::<String>(0),
+        )?
+        .map(|id| device_id(&id))
+        .transpose()
     }
 
     /// Whether the device has a certificate that is not revoked.
     pub fn has_active_certificate(&self, device: &str) -> Result<bool, StoreError> {
-        Ok(self
-            .0
-            .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM certificates WHERE device = ? AND revoked_ms IS NULL)",
-            )?
-            .query_row([device], |row| row.get(0))?)
+        self.value(
+            "SELECT EXISTS (SELECT 1 FROM certificates WHERE device = ?1 AND revoked_ms IS NULL)",
+            &[&device],
+        )
     }
 
     /// The number of certificates that the device got after `since_ms`, and when it got the first of them.
     pub fn certificates_since(&self, device: &str, since_ms: i64) -> Result<(u32, i64), StoreError> {
-        Ok(self
-            .0
-            .prepare_cached(
-                "SELECT count(*), coalesce(min(issued_ms), 0) FROM certificates WHERE device = ? AND issued_ms > ?",
-            )?
-            .query_row(params![device, since_ms], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        self.one("SELECT count(*), coalesce(min(issued_ms), 0) FROM certificates WHERE device = ?1 AND issued_ms > ?2", &[&device, &since_ms], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     /// Revokes renewed certificates that were never used, except `asked_with` and the newest `keep`, and returns the revoked ones.
@@ -76,13 +55,9 @@ impl Tx {
         asked_with: &Fingerprint,
         keep: u32,
     ) -> Result<Vec<Fingerprint>, StoreError> {
-        let mut statement = self.0.prepare_cached(
-            "UPDATE certificates SET revoked_ms = ?1 WHERE hash IN ( \
+        self.rows("UPDATE certificates SET revoked_ms = ?1 WHERE hash IN ( \
                  SELECT hash FROM certificates WHERE device = ?2 AND revoked_ms IS NULL AND replaces IS NOT NULL \
-                 AND hash <> ?3 ORDER BY issued_ms DESC, hash LIMIT -1 OFFSET ?4) RETURNING hash",
-        )?;
-        let rows = statement.query_map(params![now_ms, device, asked_with, keep], |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+                 AND hash <> ?3 ORDER BY issued_ms DESC, hash LIMIT 9223372036854775807 OFFSET ?4) RETURNING hash", &[&now_ms, &device, &asked_with, &keep], |row| row.get(0))
     }
 
     /// Revokes the device's certificates except `keep`, and returns the revoked ones.
@@ -92,11 +67,7 @@ impl Tx {
         device: &str,
         keep: Option<&Fingerprint>,
     ) -> Result<Vec<Fingerprint>, StoreError> {
-        let mut statement = self.0.prepare_cached(
-            "UPDATE certificates SET revoked_ms = ?1 WHERE device = ?2 AND revoked_ms IS NULL AND hash IS NOT ?3 RETURNING hash",
-        )?;
-        let rows = statement.query_map(params![now_ms, device, keep], |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.rows("UPDATE certificates SET revoked_ms = ?1 WHERE device = ?2 AND revoked_ms IS NULL AND hash IS DISTINCT FROM ?3 RETURNING hash", &[&now_ms, &device, &keep], |row| row.get(0))
     }
 
     /// Notes that a renewed certificate is in use, and returns those that it made superfluous.
@@ -106,12 +77,10 @@ impl Tx {
         device: &str,
         certificate: &Fingerprint,
     ) -> Result<Vec<Fingerprint>, StoreError> {
-        let settled = self
-            .0
-            .prepare_cached(
-                "UPDATE certificates SET replaces = NULL WHERE hash = ? AND replaces IS NOT NULL",
-            )?
-            .execute([certificate])?;
+        let settled = self.execute(
+            "UPDATE certificates SET replaces = NULL WHERE hash = ?1 AND replaces IS NOT NULL",
+            &[&certificate],
+        )?;
         if settled == 0 {
             return Ok(Vec::new());
         }
@@ -120,65 +89,50 @@ impl Tx {
 
     /// Every certificate that may connect, with its device.
     pub fn active_certificates(&self) -> Result<Vec<(Fingerprint, DeviceId)>, StoreError> {
-        let mut statement = self
-            .0
-            .prepare_cached("SELECT hash, device FROM certificates WHERE revoked_ms IS NULL")?;
-        let mut rows = statement.query([])?;
-        let mut certificates = Vec::new();
-        while let Some(row) = rows.next()? {
-            certificates.push((row.get(0)?, device_id(&row.get::<_, String>(1)?)?));
-        }
-        Ok(certificates)
+        self.rows(
+            "SELECT hash, device FROM certificates WHERE revoked_ms IS NULL",
+            &[],
+            |row| Ok((row.get(0)?, device_id(&row.get::<String>(1)?)?)),
+        )
     }
 
     /// Whether the database has a row for this certificate.
     pub fn has_certificate(&self, certificate: &Fingerprint) -> Result<bool, StoreError> {
-        Ok(self
-            .0
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM certificates WHERE hash = ?)")?
-            .query_row([certificate], |row| row.get(0))?)
+        self.value(
+            "SELECT EXISTS (SELECT 1 FROM certificates WHERE hash = ?1)",
+            &[&certificate],
+        )
     }
 
     /// The device's newest certificate, and when it was issued.
     pub fn newest_certificate(&self, device: &str) -> Result<Option<(Fingerprint, i64)>, StoreError> {
-        Ok(self
-            .0
-            .prepare_cached(
-                "SELECT hash, issued_ms FROM certificates WHERE device = ? ORDER BY issued_ms DESC, hash DESC LIMIT 1",
-            )?
-            .query_row([device], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?)
+        self.row("SELECT hash, issued_ms FROM certificates WHERE device = ?1 ORDER BY issued_ms DESC, hash DESC LIMIT 1", &[&device], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     /// Readmits unknown certificates that were issued from `from_ms` to `to_ms`, until `ends_ms`.
     pub fn insert_readmission(&self, from_ms: i64, to_ms: i64, ends_ms: i64) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached("INSERT INTO readmissions (from_ms, to_ms, ends_ms) VALUES (?, ?, ?)")?
-            .execute([from_ms, to_ms, ends_ms])?;
+        self.execute(
+            "INSERT INTO readmissions (from_ms, to_ms, ends_ms) VALUES (?1, ?2, ?3)",
+            &[&from_ms, &to_ms, &ends_ms],
+        )?;
         Ok(())
     }
 
     /// Whether an unknown certificate that was issued at `issued_ms` may be readmitted.
     pub fn is_readmitted(&self, now_ms: i64, issued_ms: i64) -> Result<bool, StoreError> {
-        Ok(self
-            .0
-            .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM readmissions WHERE ?2 BETWEEN from_ms AND to_ms AND ends_ms > ?1)",
-            )?
-            .query_row([now_ms, issued_ms], |row| row.get(0))?)
+        self.value(
+            "SELECT EXISTS (SELECT 1 FROM readmissions WHERE ?2 BETWEEN from_ms AND to_ms AND ends_ms > ?1)",
+            &[&now_ms, &issued_ms],
+        )
     }
 
     /// Deletes at most `limit` certificates that were revoked or expired before `before_ms`, and returns the deleted ones. The newest one
     /// of each device stays: it shows that the device is revoked.
     pub fn prune_certificates(&self, before_ms: i64, limit: u32) -> Result<Vec<Fingerprint>, StoreError> {
-        let mut statement = self.0.prepare_cached(
-            "DELETE FROM certificates WHERE hash IN ( \
+        self.rows("DELETE FROM certificates WHERE hash IN ( \
                  SELECT old.hash FROM certificates AS old WHERE (old.revoked_ms < ?1 OR old.expires_ms < ?1) AND EXISTS ( \
                      SELECT 1 FROM certificates AS newer WHERE newer.device = old.device \
-                     AND (newer.issued_ms, newer.hash) > (old.issued_ms, old.hash)) LIMIT ?2) RETURNING hash",
-        )?;
-        let rows = statement.query_map(params![before_ms, limit], |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+                     AND (newer.issued_ms, newer.hash) > (old.issued_ms, old.hash)) LIMIT ?2) RETURNING hash", &[&before_ms, &limit], |row| row.get(0))
     }
 }
 

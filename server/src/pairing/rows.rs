@@ -1,10 +1,8 @@
 //! Pairing tokens.
 
-use homeport_api::{NewPairingToken, Page, PairingTokenInfo};
-use rusqlite::{OptionalExtension as _, Row, params};
-
 use crate::access::{self, TOKEN_SEEN, limited};
-use crate::store::{Paging, StoreError, Tx};
+use crate::store::{Paging, Row, StoreError, Tx};
+use homeport_api::{NewPairingToken, Page, PairingTokenInfo};
 
 /// A token, with the facts that a check needs.
 #[derive(Debug, Clone)]
@@ -37,113 +35,101 @@ impl Tx {
         new: &NewPairingToken,
         (maker, project): (i64, &str),
     ) -> Result<PairingTokenInfo, StoreError> {
-        let mut statement = self.0.prepare_cached(&format!(
+        Ok(self.one(&format!(
             "INSERT INTO pairing_tokens (hash, created_ms, created_by, expires_ms, device_name, device, project, maker) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}"
-        ))?;
-        let values = params![
-            hash,
-            now_ms,
-            created_by,
-            expires_ms,
-            new.device_name,
-            new.device,
-            project,
-            maker
-        ];
-        Ok(statement.query_row(values, token)?.info)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING {COLUMNS}"
+        ), &[&hash, &now_ms, &created_by, &expires_ms, &new.device_name, &new.device, &project, &maker], token)?.info)
     }
 
     /// The token whose secret has this hash.
     pub fn token(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {
-        let mut statement = self
-            .0
-            .prepare_cached(&format!("SELECT {COLUMNS} FROM pairing_tokens WHERE hash = ?"))?;
-        Ok(statement.query_row([hash], token).optional()?)
+        self.row(
+            &format!("SELECT {COLUMNS} FROM pairing_tokens WHERE hash = ?1"),
+            &[&hash],
+            token,
+        )
     }
 
     /// Tokens of a scope that were not revoked, newest first.
     pub fn tokens(&self, scope: &str, paging: &Paging<u64>) -> Result<Page<PairingTokenInfo>, StoreError> {
-        let mut statement = self.0.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM pairing_tokens WHERE {TOKEN_SEEN} AND revoked = 0 AND id < ?2 ORDER BY id DESC LIMIT ?3", TOKEN_SEEN = limited(scope, TOKEN_SEEN)
-        ))?;
         let after = paging.below();
-        let rows = statement.query_map(params![scope, after, paging.rows()], |row| Ok(token(row)?.info))?;
-        let rows = rows.collect::<Result<_, _>>()?;
+        let rows = self.rows(&format!(
+            "SELECT {COLUMNS} FROM pairing_tokens WHERE {TOKEN_SEEN} AND revoked = 0 AND id < ?2 ORDER BY id DESC LIMIT ?3", TOKEN_SEEN = limited(scope, TOKEN_SEEN)
+        ), &[&scope, &after, &paging.rows()], |row| Ok(token(row)?.info))?;
         Ok(paging.page(rows, |token: &PairingTokenInfo| token.id)?)
     }
 
     /// Number of a project's tokens that can still be used.
     pub fn count_unused_tokens(&self, project: &str, now_ms: i64) -> Result<usize, StoreError> {
-        Ok(self
-            .0
-            .prepare_cached(
-                "SELECT count(*) FROM pairing_tokens \
-                 WHERE project = ? AND used_by IS NULL AND revoked = 0 AND expires_ms > ?",
-            )?
-            .query_row(params![project, now_ms], |row| row.get(0))?)
+        self.value(
+            "SELECT count(*) FROM pairing_tokens \
+                 WHERE project = ?1 AND used_by IS NULL AND revoked = 0 AND expires_ms > ?2",
+            &[&project, &now_ms],
+        )
     }
 
     /// The project of a token that was not revoked.
     pub fn token_project(&self, id: u64) -> Result<Option<String>, StoreError> {
-        Ok(self
-            .0
-            .prepare_cached("SELECT project FROM pairing_tokens WHERE id = ? AND revoked = 0")?
-            .query_row([id], |row| row.get(0))
-            .optional()?)
+        self.row(
+            "SELECT project FROM pairing_tokens WHERE id = ?1 AND revoked = 0",
+            &[&id],
+            |row| row.get(0),
+        )
     }
 
     /// Moves the tokens that a device used, or that pair it again, to its project.
     pub fn move_tokens(&self, device: &str, project: &str) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached("UPDATE pairing_tokens SET project = ?1 WHERE used_by = ?2 OR device = ?2")?
-            .execute([project, device])?;
+        self.execute(
+            "UPDATE pairing_tokens SET project = ?1 WHERE used_by = ?2 OR device = ?2",
+            &[&project, &device],
+        )?;
         Ok(())
     }
 
     /// Notes the device that used a token, and its key.
     pub fn use_token(&self, id: u64, device: &str, key: &[u8; 32]) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached("UPDATE pairing_tokens SET used_by = ?, used_key = ? WHERE id = ?")?
-            .execute(params![device, key, id])?;
+        self.execute(
+            "UPDATE pairing_tokens SET used_by = ?1, used_key = ?2 WHERE id = ?3",
+            &[&device, &key, &id],
+        )?;
         Ok(())
     }
 
     /// Revokes a token, and returns whether there was one.
     pub fn revoke_token(&self, id: u64) -> Result<bool, StoreError> {
-        let revoked = self
-            .0
-            .prepare_cached("UPDATE pairing_tokens SET revoked = 1 WHERE id = ? AND revoked = 0")?
-            .execute([id])?;
+        let revoked = self.execute(
+            "UPDATE pairing_tokens SET revoked = 1 WHERE id = ?1 AND revoked = 0",
+            &[&id],
+        )?;
         Ok(revoked == 1)
     }
 
     /// Revokes the unused tokens that were made to pair this device again.
     pub fn revoke_tokens_for(&self, device: &str) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached("UPDATE pairing_tokens SET revoked = 1 WHERE device = ? AND used_by IS NULL")?
-            .execute([device])?;
+        self.execute(
+            "UPDATE pairing_tokens SET revoked = 1 WHERE device = ?1 AND used_by IS NULL",
+            &[&device],
+        )?;
         Ok(())
     }
 
     /// Forgets the keys of the tokens that this device used, so that those keys get no further certificate.
     pub fn forget_token_keys(&self, device: &str) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached("UPDATE pairing_tokens SET used_key = NULL WHERE used_by = ?")?
-            .execute([device])?;
+        self.execute(
+            "UPDATE pairing_tokens SET used_key = NULL WHERE used_by = ?1",
+            &[&device],
+        )?;
         Ok(())
     }
 
     /// Forgets tokens that expired before `before_ms`.
     pub fn prune_tokens(&self, before_ms: i64) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached("DELETE FROM pairing_tokens WHERE expires_ms < ?")?
-            .execute([before_ms])?;
+        self.execute("DELETE FROM pairing_tokens WHERE expires_ms < ?1", &[&before_ms])?;
         Ok(())
     }
 }
 
-fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
+fn token(row: Row<'_>) -> Result<Token, StoreError> {
     Ok(Token {
         info: PairingTokenInfo {
             id: row.get(0)?,

@@ -1,7 +1,6 @@
 //! People and their logins.
 
 use homeport_api::UserKind;
-use rusqlite::{OptionalExtension as _, params};
 
 use super::user_rows::{kind, kind_name};
 use crate::store::{StoreError, Tx};
@@ -40,9 +39,7 @@ impl Account {
 impl Tx {
     /// Whether there are no users yet.
     pub fn has_no_users(&self) -> Result<bool, StoreError> {
-        Ok(self
-            .0
-            .query_row("SELECT NOT EXISTS (SELECT 1 FROM users)", [], |row| row.get(0))?)
+        self.value("SELECT NOT EXISTS (SELECT 1 FROM users)", &[])
     }
 
     /// Adds a user, and returns its row.
@@ -54,49 +51,46 @@ impl Tx {
         kind: UserKind,
         project: &str,
     ) -> Result<i64, StoreError> {
-        Ok(self
-            .0
-            .prepare_cached(
-                "INSERT INTO users (name, password, created_ms, kind, project) VALUES (?, ?, ?, ?, ?) RETURNING id",
-            )?
-            .query_row(params![name, password, now_ms, kind_name(kind), project], |row| row.get(0))?)
+        self.value("INSERT INTO users (name, password, created_ms, kind, project) VALUES (?1, ?2, ?3, ?4, ?5) RETURNING id", &[&name, &password, &now_ms, &kind_name(kind), &project])
     }
 
     /// The user of that name.
     pub fn user(&self, name: &str) -> Result<Option<Account>, StoreError> {
-        let mut statement = self
-            .0
-            .prepare_cached("SELECT id, name, password, kind, disabled, project FROM users WHERE name = ?")?;
-        let account = statement.query_row([name], |row| {
-            Ok(Account {
-                id: row.get(0)?,
-                name: row.get(1)?,
-                password: row.get(2)?,
-                kind: kind(&row.get::<_, String>(3)?),
-                disabled: row.get(4)?,
-                project: row.get(5)?,
-            })
-        });
-        Ok(account.optional()?)
+        self.row(
+            "SELECT id, name, password, kind, disabled, project FROM users WHERE name = ?1",
+            &[&name],
+            |row| {
+                Ok(Account {
+                    id: row.get(0)?,
+                    name: row.get(1)?,
+                    password: row.get(2)?,
+                    kind: kind(&row.get::<String>(3)?),
+                    disabled: row.get(4)?,
+                    project: row.get(5)?,
+                })
+            },
+        )
     }
 
     /// Past logins, newest first: user name and address, as the audit log has them.
     pub fn logins(&self, limit: u32) -> Result<Vec<(String, String)>, StoreError> {
-        let mut statement = self.0.prepare_cached(
-            "SELECT subject, detail FROM audit WHERE action = 'session.create' ORDER BY id DESC LIMIT ?",
-        )?;
-        let rows = statement.query_map([limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.rows(
+            "SELECT subject, detail FROM audit WHERE action = 'session.create' ORDER BY id DESC LIMIT ?1",
+            &[&limit],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
     }
 
     /// Sets a password and ends every login but `keep`.
     pub fn set_password(&self, user: i64, password: &str, keep: Option<&[u8; 32]>) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached("UPDATE users SET password = ? WHERE id = ?")?
-            .execute(params![password, user])?;
-        self.0
-            .prepare_cached("DELETE FROM sessions WHERE user = ? AND hash IS NOT ?")?
-            .execute(params![user, keep])?;
+        self.execute(
+            "UPDATE users SET password = ?1 WHERE id = ?2",
+            &[&password, &user],
+        )?;
+        self.execute(
+            "DELETE FROM sessions WHERE user_id = ?1 AND hash IS DISTINCT FROM ?2",
+            &[&user, &keep],
+        )?;
         Ok(())
     }
 
@@ -109,35 +103,29 @@ impl Tx {
         now_ms: i64,
         expires_ms: i64,
     ) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached("UPDATE users SET last_login_ms = ? WHERE id = ?")?
-            .execute(params![now_ms, user])?;
-        self.0
-            .prepare_cached("DELETE FROM sessions WHERE expires_ms <= ?")?
-            .execute([now_ms])?;
-        self.0
-            .prepare_cached("INSERT INTO sessions (hash, user, expires_ms) VALUES (?, ?, ?)")?
-            .execute(params![hash, user, expires_ms])?;
-        self.0
-            .prepare_cached(
-                "DELETE FROM sessions WHERE hash IN \
-                 (SELECT hash FROM sessions WHERE user = ? AND hash <> ? ORDER BY expires_ms DESC LIMIT -1 OFFSET ?)",
-            )?
-            .execute(params![user, hash, SESSIONS_OF_USER - 1])?;
+        self.execute(
+            "UPDATE users SET last_login_ms = ?1 WHERE id = ?2",
+            &[&now_ms, &user],
+        )?;
+        self.execute("DELETE FROM sessions WHERE expires_ms <= ?1", &[&now_ms])?;
+        self.execute(
+            "INSERT INTO sessions (hash, user_id, expires_ms) VALUES (?1, ?2, ?3)",
+            &[&hash, &user, &expires_ms],
+        )?;
+        self.execute("DELETE FROM sessions WHERE hash IN \
+                 (SELECT hash FROM sessions WHERE user_id = ?1 AND hash <> ?2 ORDER BY expires_ms DESC LIMIT 9223372036854775807 OFFSET ?3)", &[&user, &hash, &(SESSIONS_OF_USER - 1)])?;
         Ok(())
     }
 
     /// Ends every login.
     pub fn delete_sessions(&self) -> Result<(), StoreError> {
-        self.0.prepare_cached("DELETE FROM sessions")?.execute([])?;
+        self.execute("DELETE FROM sessions", &[])?;
         Ok(())
     }
 
     /// Ends a login.
     pub fn delete_session(&self, hash: &[u8; 32]) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached("DELETE FROM sessions WHERE hash = ?")?
-            .execute([hash])?;
+        self.execute("DELETE FROM sessions WHERE hash = ?1", &[&hash])?;
         Ok(())
     }
 }

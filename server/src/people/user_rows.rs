@@ -1,10 +1,8 @@
 //! Users and their roles.
 
-use homeport_api::{Page, Role, UserInfo, UserKind};
-use rusqlite::{OptionalExtension as _, Row, params};
-
 use crate::access::{self, IN_PROJECT, limited};
-use crate::store::{Paging, StoreError, Tx};
+use crate::store::{Paging, Row, StoreError, Tx};
+use homeport_api::{Page, Role, UserInfo, UserKind};
 
 const COLUMNS: &str = "id, name, kind, project, disabled, created_ms, last_login_ms";
 
@@ -30,44 +28,36 @@ pub(super) fn kind(name: &str) -> UserKind {
 impl Tx {
     /// The user of that name and its row, with all its roles.
     pub fn user_info(&self, name: &str) -> Result<Option<(i64, UserInfo)>, StoreError> {
-        let found = self
-            .0
-            .prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE name = ?"))?
-            .query_row([name], user)
-            .optional()?;
+        let found = self.row(
+            &format!("SELECT {COLUMNS} FROM users WHERE name = ?1"),
+            &[&name],
+            user,
+        )?;
         found.map(|found| self.with_grants(found)).transpose()
     }
 
     /// Number of users who belong to a project.
     pub fn count_users(&self, project: &str) -> Result<usize, StoreError> {
-        Ok(self
-            .0
-            .prepare_cached("SELECT count(*) FROM users WHERE project = ?")?
-            .query_row([project], |row| row.get(0))?)
+        self.value("SELECT count(*) FROM users WHERE project = ?1", &[&project])
     }
 
     /// Whether there is a user of that name, in upper or lower case.
     pub fn has_user(&self, name: &str) -> Result<bool, StoreError> {
-        Ok(self
-            .0
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM users WHERE name = ? COLLATE NOCASE)")?
-            .query_row([name], |row| row.get(0))?)
+        self.value(
+            "SELECT EXISTS (SELECT 1 FROM users WHERE lower(name) = lower(?1))",
+            &[&name],
+        )
     }
 
     /// Users of a scope, and those who have a role in it, by name, with all their roles.
     pub fn users(&self, scope: &str, paging: &Paging<String>) -> Result<Page<UserInfo>, StoreError> {
-        let mut statement = self.0.prepare_cached(&format!(
+        let after = paging.after.as_deref().unwrap_or_default();
+        let users = self.rows(&format!(
             "SELECT {COLUMNS} FROM users WHERE ({IN_PROJECT} OR EXISTS (SELECT 1 FROM grants LEFT JOIN groups ON groups.name = group_name, \
-             json_each(?1, '$.projects') WHERE user = users.id AND (coalesce(grants.project, groups.project) = value OR \
+             json_each(?1, '$.projects') WHERE user_id = users.id AND (coalesce(grants.project, groups.project) = value OR \
              substr(coalesce(grants.project, groups.project), 1, length(value) + 1) = value || '/'))) AND name > ?2 ORDER BY name LIMIT ?3",
             IN_PROJECT = limited(scope, IN_PROJECT)
-        ))?;
-        let after = paging.after.as_deref().unwrap_or_default();
-        let rows = statement.query_map(params![scope, after, paging.rows()], user)?;
-        let mut users = Vec::new();
-        for row in rows {
-            users.push(self.with_grants(row?)?.1);
-        }
+        ), &[&scope, &after, &paging.rows()], |row| Ok(self.with_grants(user(row)?)?.1))?;
         Ok(paging.page(users, |user: &UserInfo| user.name.clone())?)
     }
 
@@ -78,30 +68,21 @@ impl Tx {
 
     /// Path of the project whose administrators manage a user.
     pub fn user_project(&self, id: i64) -> Result<String, StoreError> {
-        Ok(self
-            .0
-            .prepare_cached("SELECT project FROM users WHERE id = ?")?
-            .query_row([id], |row| row.get(0))?)
+        self.value("SELECT project FROM users WHERE id = ?1", &[&id])
     }
 
     /// Shuts a user out, or lets the user in again.
     pub fn set_disabled(&self, id: i64, disabled: bool) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached("UPDATE users SET disabled = ? WHERE id = ?")?
-            .execute(params![disabled, id])?;
+        self.execute("UPDATE users SET disabled = ?1 WHERE id = ?2", &[&disabled, &id])?;
         if disabled {
-            self.0
-                .prepare_cached("DELETE FROM sessions WHERE user = ?")?
-                .execute([id])?;
+            self.execute("DELETE FROM sessions WHERE user_id = ?1", &[&id])?;
         }
         Ok(())
     }
 
     /// Deletes a user with all roles, logins and access tokens.
     pub fn delete_user(&self, id: i64) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached("DELETE FROM users WHERE id = ?")?
-            .execute([id])?;
+        self.execute("DELETE FROM users WHERE id = ?1", &[&id])?;
         Ok(())
     }
 
@@ -114,38 +95,33 @@ impl Tx {
         project: Option<&str>,
         group: Option<&str>,
     ) -> Result<u64, StoreError> {
-        self.0
-            .prepare_cached("DELETE FROM grants WHERE user = ?1 AND project IS ?2 AND group_name IS ?3")?
-            .execute(params![user, project, group])?;
-        Ok(self
-            .0
-            .prepare_cached(
-                "INSERT INTO grants (user, role, project, group_name) VALUES (?, ?, ?, ?) RETURNING id",
-            )?
-            .query_row(params![user, role.as_str(), project, group], |row| row.get(0))?)
+        self.execute(
+            "DELETE FROM grants WHERE user_id = ?1 AND project IS NOT DISTINCT FROM ?2 AND group_name IS NOT DISTINCT FROM ?3",
+            &[&user, &project, &group],
+        )?;
+        self.value(
+            "INSERT INTO grants (user_id, role, project, group_name) VALUES (?1, ?2, ?3, ?4) RETURNING id",
+            &[&user, &role.as_str(), &project, &group],
+        )
     }
 
     /// Takes a role away.
     pub fn delete_grant(&self, id: u64) -> Result<(), StoreError> {
-        self.0
-            .prepare_cached("DELETE FROM grants WHERE id = ?")?
-            .execute([id])?;
+        self.execute("DELETE FROM grants WHERE id = ?1", &[&id])?;
         Ok(())
     }
 
     /// Whether somebody who can log in may do everything.
     pub fn has_administrator(&self) -> Result<bool, StoreError> {
-        Ok(self
-            .0
-            .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM grants JOIN users ON users.id = user WHERE grants.project = '' \
+        self.value(
+            "SELECT EXISTS (SELECT 1 FROM grants JOIN users ON users.id = user_id WHERE grants.project = '' \
                  AND role = 'administrator' AND kind = 'person' AND disabled = 0)",
-            )?
-            .query_row([], |row| row.get(0))?)
+            &[],
+        )
     }
 }
 
-fn user(row: &Row<'_>) -> rusqlite::Result<(i64, UserInfo)> {
+fn user(row: Row<'_>) -> Result<(i64, UserInfo), StoreError> {
     let name: String = row.get(2)?;
     Ok((
         row.get(0)?,

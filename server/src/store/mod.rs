@@ -12,15 +12,18 @@ use std::{
 
 use homeport_protocol::DeviceId;
 use nix::fcntl::{Flock, FlockArg};
-use rusqlite::Connection;
 
 pub mod offline;
 mod page;
 mod readers;
 mod schema;
+mod sql;
+mod sqlite;
+mod tx;
 mod writer;
 
-pub use self::page::Paging;
+pub(crate) use self::sql::Row;
+pub use self::{page::Paging, tx::Tx};
 use self::{readers::Readers, writer::Writer};
 
 /// The database. Cheap to clone.
@@ -73,12 +76,8 @@ pub enum StoreError {
     Closed,
     /// Everything else.
     #[error("database: {0}")]
-    Database(Arc<rusqlite::Error>),
+    Database(Arc<dyn std::error::Error + Send + Sync>),
 }
-
-/// A connection within a transaction: its reads are consistent, and all its writes are committed together or not at all.
-#[derive(Debug)]
-pub struct Tx(pub(crate) Connection);
 
 pub(crate) const DATABASE: &str = "homeport.db";
 pub(crate) const LOCK: &str = "lock";
@@ -90,14 +89,10 @@ impl Store {
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let lock = lock(data_dir)?;
         let path = data_dir.join(DATABASE);
-        let mut connection = Connection::open(&path)?;
-        // FULL: an acknowledged message survives a power cut, not only a crash of the server.
-        connection.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
-        )?;
+        let mut connection = sqlite::open(&path)?;
         schema::migrate(&mut connection)?;
         Ok(Self {
-            writer: Writer::start(connection)?,
+            writer: Writer::start(sqlite::Writing::new(connection))?,
             readers: Arc::new(Readers::new(&path)),
             _lock: Arc::new(lock),
         })
@@ -106,7 +101,7 @@ impl Store {
     /// Runs `job` in a transaction and resolves after it is committed. An error of the job undoes what it did.
     ///
     /// Dropping the future does not stop the job.
-    pub async fn write<T, E>(&self, job: impl FnOnce(&Tx) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    pub async fn write<T, E>(&self, job: impl Fn(&Tx) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
@@ -118,7 +113,7 @@ impl Store {
     /// and in the order of commits, even if the future was dropped. It changes the state in memory, and must not block.
     pub async fn write_then<T, U, E>(
         &self,
-        job: impl FnOnce(&Tx) -> Result<T, E> + Send + 'static,
+        job: impl Fn(&Tx) -> Result<T, E> + Send + 'static,
         apply: impl FnOnce(T) -> U + Send + 'static,
     ) -> Result<U, E>
     where
@@ -184,7 +179,8 @@ impl Store {
             true
         };
         let installed = self.write(move |tx| {
-            tx.0.commit_hook(Some(hook));
+            let tx::Engine::Sqlite(connection) = &tx.0;
+            connection.commit_hook(Some(hook.clone()));
             Ok::<_, StoreError>(())
         });
         assert!(installed.await.is_err(), "it is the first to fail");
@@ -220,15 +216,6 @@ pub(crate) fn device_id(id: &str) -> Result<DeviceId, StoreError> {
 
 // === impl StoreError ===
 
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
-            return Self::Full;
-        }
-        Self::Database(Arc::new(error))
-    }
-}
-
 impl From<serde_json::Error> for StoreError {
     fn from(error: serde_json::Error) -> Self {
         Self::Corrupt(error.to_string())
@@ -237,6 +224,8 @@ impl From<serde_json::Error> for StoreError {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::Connection;
+
     use super::*;
 
     #[tokio::test]

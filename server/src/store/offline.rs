@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 
-use super::{DATABASE, StoreError, Tx, readers::BUSY_TIMEOUT, schema};
+use super::{DATABASE, StoreError, Tx, schema, sqlite};
 
 /// Changes that a restored database took over from the one that it replaces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,9 +19,7 @@ pub struct Inherited {
 
 /// Writes the database in `data_dir`, as it is at one moment, to the new file `to`. A server may be using it, and does not wait.
 pub fn copy(data_dir: &Path, to: &Path) -> Result<(), StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(data_dir.join(DATABASE), flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let connection = sqlite::open_to_read(&data_dir.join(DATABASE))?;
     let to = to
         .to_str()
         .ok_or_else(|| StoreError::Corrupt(format!("{} is not UTF-8, which SQLite needs", to.display())))?;
@@ -31,8 +29,7 @@ pub fn copy(data_dir: &Path, to: &Path) -> Result<(), StoreError> {
 
 /// Reads from the database `file`, which no server uses.
 pub fn read<T>(file: &Path, job: impl FnOnce(&Tx) -> Result<T, StoreError>) -> Result<T, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    job(&Tx(Connection::open_with_flags(file, flags)?))
+    job(&Tx::embedded(sqlite::open_to_read(file)?))
 }
 
 /// Checks the database `file`, which no server uses, and brings it up to date. It is one file afterwards, without a journal.
@@ -48,15 +45,13 @@ pub fn check(file: &Path) -> Result<(), StoreError> {
 
 /// Changes the database `file`, which no server uses, in one transaction.
 pub fn change<T>(file: &Path, job: impl FnOnce(&Tx) -> Result<T, StoreError>) -> Result<T, StoreError> {
-    let tx = Tx(Connection::open_with_flags(
-        file,
-        OpenFlags::SQLITE_OPEN_READ_WRITE,
-    )?);
-    tx.0.execute_batch(
+    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.execute_batch(
         "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; BEGIN IMMEDIATE",
     )?;
+    let tx = Tx::embedded(connection);
     let value = job(&tx)?;
-    tx.0.execute_batch("COMMIT")?;
+    tx.execute("COMMIT", &[])?;
     Ok(value)
 }
 
@@ -117,14 +112,15 @@ fn inherit_users(transaction: &Transaction<'_>) -> Result<usize, StoreError> {
     let roles_since: i64 = 4;
     let version: i64 = transaction.pragma_query_value(Some("old"), "user_version", |row| row.get(0))?;
     if version >= roles_since {
-        transaction.execute_batch(
+        let user = if version > roles_since { "user_id" } else { "user" };
+        transaction.execute_batch(&format!(
             "UPDATE users SET disabled = 1 WHERE name IN (SELECT name FROM old.users WHERE disabled = 1); \
-             DELETE FROM grants WHERE user IN (SELECT id FROM users WHERE name IN (SELECT name FROM old.users)); \
-             INSERT INTO grants (user, role, project, group_name) \
+             DELETE FROM grants WHERE user_id IN (SELECT id FROM users WHERE name IN (SELECT name FROM old.users)); \
+             INSERT INTO grants (user_id, role, project, group_name) \
              SELECT users.id, held.role, held.project, held.group_name FROM old.grants AS held \
-             JOIN old.users AS known ON known.id = held.user JOIN users ON users.name = known.name \
-             WHERE held.project = '' OR held.project IN (SELECT path FROM projects) OR held.group_name IN (SELECT name FROM groups)",
-        )?;
+             JOIN old.users AS known ON known.id = held.{user} JOIN users ON users.name = known.name \
+             WHERE held.project = '' OR held.project IN (SELECT path FROM projects) OR held.group_name IN (SELECT name FROM groups)"
+        ))?;
     }
     Ok(transaction.query_row(
         "SELECT count(*) FROM users WHERE disabled = 1 AND name NOT IN (SELECT name FROM old.users)",

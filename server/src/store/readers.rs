@@ -13,10 +13,9 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, OpenFlags};
 use tokio::{sync::Semaphore, task, time::timeout};
 
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, sqlite, tx::Engine};
 
 /// Reads of each purpose that run at the same time.
 const LOGINS: usize = 1;
@@ -25,12 +24,6 @@ const LONG: usize = 2;
 
 /// How long a read may take, including the wait for its turn.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// How long a read waits while SQLite recovers or checkpoints the database.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Steps of SQLite's virtual machine between two checks whether somebody still waits: well below a millisecond.
-const STEPS: i32 = 10_000;
 
 #[derive(Debug)]
 pub(super) struct Readers {
@@ -126,22 +119,14 @@ impl Inner {
         let idle = self.idle.lock().pop();
         let tx = match idle {
             Some(tx) => tx,
-            None => self.open()?,
+            None => Tx::embedded(sqlite::open_to_read(&self.path)?),
         };
-        tx.0.progress_handler(STEPS, Some(move || over.load(Ordering::Relaxed)));
-        tx.0.execute_batch("BEGIN DEFERRED").map_err(StoreError::from)?;
+        let Engine::Sqlite(connection) = &tx.0;
+        sqlite::begin_read(connection, over)?;
         let outcome = job(&tx);
-        tx.0.progress_handler(0, None::<fn() -> bool>);
-        tx.0.execute_batch("ROLLBACK").map_err(StoreError::from)?;
+        sqlite::end_read(connection)?;
         self.idle.lock().push(tx);
         outcome
-    }
-
-    fn open(&self) -> Result<Tx, StoreError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        Ok(Tx(connection))
     }
 }
 
@@ -168,11 +153,11 @@ mod tests {
     /// Counts for ever.
     fn endless(tx: &Tx) -> Result<i64, StoreError> {
         let query = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
-        Ok(tx.0.query_row(query, [], |row| row.get(0))?)
+        tx.value(query, &[])
     }
 
     fn one(tx: &Tx) -> Result<i64, StoreError> {
-        Ok(tx.0.query_row("SELECT 1", [], |row| row.get(0))?)
+        tx.value("SELECT 1", &[])
     }
 
     #[tokio::test]

@@ -6,11 +6,12 @@ use rusqlite::Connection;
 
 use super::StoreError;
 
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
+    include_str!("schema/5.sql"),
 ];
 
 /// Brings the database up to date, all of it or nothing.
@@ -169,7 +170,7 @@ mod tests {
         migrate(&mut connection).unwrap();
         let text = |query: &str| -> String { connection.query_row(query, [], |row| row.get(0)).unwrap() };
         assert_eq!(
-            text("SELECT role || ':' || project FROM grants WHERE user = 1"),
+            text("SELECT role || ':' || project FROM grants WHERE user_id = 1"),
             "administrator:"
         );
         assert_eq!(text("SELECT kind || disabled || project FROM users"), "person0");
@@ -185,7 +186,7 @@ mod tests {
             ),
             "d/,/g"
         );
-        let tx = crate::store::Tx(connection);
+        let tx = crate::store::Tx::embedded(connection);
         let (_, access) = tx.identify(&[0; 32], 0).unwrap().unwrap();
         assert!(access.allows_everywhere(homeport_api::Permission::UserChange));
     }
@@ -240,7 +241,7 @@ mod tests {
             "512 of one device, once a message",
         ),
         (
-            "SELECT CAST(avg(at_ms) AS INTEGER)",
+            "SELECT min(at_ms) + (max(at_ms)",
             "one series, on a reader, until its deadline",
         ),
         ("DELETE FROM sessions WHERE hash IN (", "100 of one person"),
@@ -335,8 +336,8 @@ mod tests {
         assert!(superfluous.is_empty(), "these are quick: {superfluous:?}");
     }
 
-    /// The text of every query in a source: the arguments of `prepare_cached`, with the source's own `COLUMNS`. A query of what somebody sees
-    /// comes twice: for a part of the fleet, and for everything.
+    /// The text of every query in a source: the first arguments of the methods of `Tx`, with the source's own `COLUMNS`. A query of what
+    /// somebody sees comes twice: for a part of the fleet, and for everything.
     fn queries(source: &str) -> Vec<String> {
         const CONDITIONS: [(&str, &str); 7] = [
             ("{IN_PROJECT}", access::IN_PROJECT),
@@ -349,7 +350,7 @@ mod tests {
         ];
         let columns = source
             .split_once("const COLUMNS: &str =")
-            .and_then(|(_, rest)| literal(rest))
+            .and_then(|(_, rest)| literal(rest.split_once('"')?.1))
             .unwrap_or_default();
         let of_scope = |query: &str, scope: &str| {
             let query = query.replace("{COLUMNS}", &columns);
@@ -359,10 +360,15 @@ mod tests {
             assert!(!query.contains('{'), "{query}");
             query
         };
-        let written: Vec<_> = source
-            .split("prepare_cached(")
-            .skip(1)
-            .filter_map(literal)
+        let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+        let written: Vec<_> = [".execute(", ".rows(", ".row(", ".one(", ".value("]
+            .iter()
+            .flat_map(|call| source.split(call).skip(1))
+            .filter_map(|arguments| {
+                let arguments = arguments.trim_start();
+                let text = arguments.strip_prefix("&format!(").unwrap_or(arguments);
+                literal(text.trim_start().strip_prefix('"')?)
+            })
             .collect();
         written
             .iter()
@@ -372,10 +378,9 @@ mod tests {
             .collect()
     }
 
-    /// The first string literal of `text`, with its continued lines joined.
+    /// The string literal that begins before `text`, with its continued lines joined.
     fn literal(text: &str) -> Option<String> {
-        let (_, rest) = text.split_once('"')?;
-        let (literal, _) = rest.split_once('"')?;
+        let (literal, _) = text.split_once('"')?;
         Some(literal.split("\\\n").map(str::trim_start).collect())
     }
 }

@@ -11,7 +11,6 @@ use std::{
     thread,
 };
 
-use rusqlite::Connection;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{StoreError, Tx};
@@ -35,8 +34,15 @@ struct State {
     failed: Notify,
 }
 
-trait Job: Send {
-    /// Does the work, and returns whether to keep it.
+/// A connection that writes.
+pub(super) trait Commit: Send {
+    /// Runs the jobs in one transaction, and commits it. What a failed job did is undone, and hurts no other.
+    fn commit(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError>;
+}
+
+/// The work of somebody who waits.
+pub(super) trait Job: Send {
+    /// Does the work, and returns whether to keep it. It may run again, in another transaction: only the last run counts.
     fn run(&mut self, tx: &Tx) -> bool;
 
     /// Applies the effects of the work if it was committed, and answers the caller.
@@ -44,7 +50,7 @@ trait Job: Send {
 }
 
 struct Typed<F, A, T, U, E> {
-    job: Option<F>,
+    job: F,
     apply: A,
     outcome: Option<Result<T, E>>,
     reply: oneshot::Sender<Result<U, E>>,
@@ -53,20 +59,20 @@ struct Typed<F, A, T, U, E> {
 // === impl Writer ===
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
+    pub(super) fn start(connection: impl Commit + 'static) -> Result<Self, StoreError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
         thread::Builder::new()
             .name("store".into())
-            .spawn(move || run(&Tx(connection), receiver, &shared))
+            .spawn(move || run(connection, receiver, &shared))
             .map_err(|_| StoreError::Closed)?;
         Ok(Self { jobs: sender, state })
     }
 
     pub(super) async fn run<T, U, E, F, A>(&self, job: F, apply: A) -> Result<U, E>
     where
-        F: FnOnce(&Tx) -> Result<T, E> + Send + 'static,
+        F: Fn(&Tx) -> Result<T, E> + Send + 'static,
         A: FnOnce(T) -> U + Send + 'static,
         T: Send + 'static,
         U: Send + 'static,
@@ -74,7 +80,7 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let job = Typed {
-            job: Some(job),
+            job,
             apply,
             outcome: None,
             reply,
@@ -101,7 +107,7 @@ impl Writer {
     }
 }
 
-fn run(tx: &Tx, mut receiver: mpsc::Receiver<Box<dyn Job>>, state: &State) {
+fn run(mut connection: impl Commit, mut receiver: mpsc::Receiver<Box<dyn Job>>, state: &State) {
     let mut batch: Vec<Box<dyn Job>> = Vec::new();
     while let Some(first) = receiver.blocking_recv() {
         batch.push(first);
@@ -109,7 +115,7 @@ fn run(tx: &Tx, mut receiver: mpsc::Receiver<Box<dyn Job>>, state: &State) {
             let Ok(next) = receiver.try_recv() else { break };
             batch.push(next);
         }
-        let committed = commit(tx, &mut batch);
+        let committed = connection.commit(&mut batch);
         if let Err(error) = &committed {
             tracing::error!(%error, jobs = batch.len(), "cannot commit");
             state.failed.notify_one();
@@ -121,38 +127,18 @@ fn run(tx: &Tx, mut receiver: mpsc::Receiver<Box<dyn Job>>, state: &State) {
     }
 }
 
-fn commit(tx: &Tx, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-    tx.0.execute_batch("BEGIN IMMEDIATE")?;
-    let done = run_batch(tx, batch).and_then(|()| tx.0.execute_batch("COMMIT").map_err(StoreError::from));
-    if done.is_err() && !tx.0.is_autocommit() {
-        tx.0.execute_batch("ROLLBACK")?;
-    }
-    done
-}
-
-fn run_batch(tx: &Tx, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-    for job in batch {
-        tx.0.prepare_cached("SAVEPOINT job")?.execute([])?;
-        if !job.run(tx) {
-            tx.0.prepare_cached("ROLLBACK TO job")?.execute([])?;
-        }
-        tx.0.prepare_cached("RELEASE job")?.execute([])?;
-    }
-    Ok(())
-}
-
 // === impl Typed ===
 
 impl<F, A, T, U, E> Job for Typed<F, A, T, U, E>
 where
-    F: FnOnce(&Tx) -> Result<T, E> + Send,
+    F: Fn(&Tx) -> Result<T, E> + Send,
     A: FnOnce(T) -> U + Send,
     T: Send,
     U: Send,
     E: From<StoreError> + Send,
 {
     fn run(&mut self, tx: &Tx) -> bool {
-        self.outcome = self.job.take().map(|job| job(tx));
+        self.outcome = Some((self.job)(tx));
         matches!(self.outcome, Some(Ok(_)))
     }
 
@@ -174,19 +160,18 @@ mod tests {
     use futures_util::future::join_all;
     use parking_lot::Mutex;
 
-    use super::*;
+    use super::{super::sqlite::Writing, *};
 
     fn writer() -> Writer {
-        let connection = Connection::open_in_memory().unwrap();
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
         connection
             .execute_batch("CREATE TABLE numbers (number INTEGER PRIMARY KEY)")
             .unwrap();
-        Writer::start(connection).unwrap()
+        Writer::start(Writing::new(connection)).unwrap()
     }
 
     fn insert(tx: &Tx, number: usize) -> Result<usize, StoreError> {
-        tx.0.prepare_cached("INSERT INTO numbers VALUES (?)")?
-            .execute([number])?;
+        tx.execute("INSERT INTO numbers VALUES (?1)", &[&number])?;
         Ok(number)
     }
 

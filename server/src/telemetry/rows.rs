@@ -1,10 +1,8 @@
 //! Telemetry: one row for a series, one small row for a sample.
 
+use crate::store::{StoreError, Tx};
 use homeport_api::{Point, Series};
 use homeport_protocol::{limits::MAX_SERIES, series::SERVER_DROPPED};
-use rusqlite::{OptionalExtension as _, params};
-
-use crate::store::{StoreError, Tx};
 
 /// Largest absolute value of a sample. The sum of a hundred million of them is still finite.
 pub const MAX_VALUE: f64 = 1e300;
@@ -50,20 +48,6 @@ pub struct Range {
 // === impl Tx ===
 
 impl Tx {
-    /// Bytes of the database's file that are free, and that SQLite uses before the file grows.
-    pub fn reusable_bytes(&self) -> Result<u64, StoreError> {
-        let pragma = |name| self.0.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
-        Ok(pragma("freelist_count")? * pragma("page_size")?)
-    }
-
-    /// Writes something that changes nothing, to find out whether the database can be written.
-    pub fn probe(&self) -> Result<(), StoreError> {
-        let version: i64 = self
-            .0
-            .pragma_query_value(None, "user_version", |row| row.get(0))?;
-        Ok(self.0.pragma_update(None, "user_version", version)?)
-    }
-
     /// Stores samples, and returns how many were dropped because the device has too many series. A series of the device counts these and
     /// the samples that were `refused` before.
     pub fn insert_samples(
@@ -74,14 +58,11 @@ impl Tx {
         refused: usize,
     ) -> Result<usize, StoreError> {
         let mut silent = None;
-        let mut insert = self
-            .0
-            .prepare_cached("INSERT OR REPLACE INTO samples (series, at_ms, value) VALUES (?, ?, ?)")?;
         let mut dropped = 0;
         for sample in samples {
             match self.series(now_ms, device, sample, &mut silent)? {
                 Some(series) => {
-                    insert.execute(params![series, sample.at_ms, sample.value])?;
+                    self.execute("INSERT INTO samples (series, at_ms, value) VALUES (?1, ?2, ?3) ON CONFLICT (series, at_ms) DO UPDATE SET value = excluded.value", &[&series, &sample.at_ms, &sample.value])?;
                 }
                 None => dropped += 1,
             }
@@ -94,53 +75,47 @@ impl Tx {
 
     /// Samples of a device, averaged down to at most [`Range::points`] for each series.
     pub fn samples(&self, device: &str, range: &Range) -> Result<Vec<Series>, StoreError> {
-        let mut statement = self.0.prepare_cached(
-            "SELECT id, name, unit FROM series WHERE device = ?1 AND (?2 IS NULL OR name = ?2) ORDER BY name",
-        )?;
-        let mut rows = statement.query(params![device, range.name])?;
-        let mut series = Vec::new();
-        while let Some(row) = rows.next()? {
-            let points = self.points(row.get(0)?, range)?;
-            series.push(Series {
-                name: row.get(1)?,
-                unit: row.get(2)?,
-                points,
-            });
-        }
-        Ok(series)
+        self.rows(
+            "SELECT id, name, unit FROM series WHERE device = ?1 AND (CAST(?2 AS TEXT) IS NULL OR name = ?2) ORDER BY name",
+            &[&device, &range.name],
+            |row| {
+                let points = self.points(row.get(0)?, range)?;
+                Ok(Series {
+                    name: row.get(1)?,
+                    unit: row.get(2)?,
+                    points,
+                })
+            },
+        )
     }
 
     /// Removes some samples that are older than `before_ms` or have lost their device, in series after `after`. Returns where to go on;
     /// `None` at the end.
     pub fn prune_samples(&self, after: i64, before_ms: i64) -> Result<Option<i64>, StoreError> {
-        let mut statement = self
-            .0
-            .prepare_cached("SELECT id, device IS NULL FROM series WHERE id > ? ORDER BY id LIMIT ?")?;
-        let series: Vec<(i64, bool)> = statement
-            .query_map(params![after, LOOKED_AT_ONCE], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?
-            .collect::<Result<_, _>>()?;
-        let mut delete = self.0.prepare_cached(
-            "DELETE FROM samples WHERE series = ?1 AND at_ms IN \
-             (SELECT at_ms FROM samples WHERE series = ?1 AND at_ms < ?2 ORDER BY at_ms LIMIT ?3)",
+        let series: Vec<(i64, bool)> = self.rows(
+            "SELECT id, device IS NULL FROM series WHERE id > ?1 ORDER BY id LIMIT ?2",
+            &[&after, &LOOKED_AT_ONCE],
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         let mut left = PRUNED_AT_ONCE;
         let mut done = None;
         for (id, orphaned) in series {
             let before_ms = if orphaned { i64::MAX } else { before_ms };
-            let deleted = delete.execute(params![id, before_ms, left])?;
+            let deleted = self.execute(
+                "DELETE FROM samples WHERE series = ?1 AND at_ms IN \
+             (SELECT at_ms FROM samples WHERE series = ?1 AND at_ms < ?2 ORDER BY at_ms LIMIT ?3)",
+                &[&id, &before_ms, &left],
+            )?;
             left = left.saturating_sub(u32::try_from(deleted).unwrap_or(u32::MAX));
             if left == 0 {
                 // This series may have more.
                 return Ok(Some(id - 1));
             }
             // A series without samples does not need its place.
-            self.0
-                .prepare_cached(
-                    "DELETE FROM series WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM samples WHERE series = ?1)",
-                )?
-                .execute([id])?;
+            self.execute(
+                "DELETE FROM series WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM samples WHERE series = ?1)",
+                &[&id],
+            )?;
             done = Some(id);
         }
         Ok(done)
@@ -155,23 +130,21 @@ impl Tx {
         sample: &Sample,
         silent: &mut Option<Vec<i64>>,
     ) -> Result<Option<i64>, StoreError> {
-        let known: Option<(i64, String)> = self
-            .0
-            .prepare_cached("SELECT id, unit FROM series WHERE device = ? AND name = ?")?
-            .query_row([device, &sample.name], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
+        let known: Option<(i64, String)> = self.row(
+            "SELECT id, unit FROM series WHERE device = ?1 AND name = ?2",
+            &[&device, &sample.name],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
         if let Some((id, unit)) = known {
             if unit != sample.unit {
-                self.0
-                    .prepare_cached("UPDATE series SET unit = ? WHERE id = ?")?
-                    .execute(params![sample.unit, id])?;
+                self.execute("UPDATE series SET unit = ?1 WHERE id = ?2", &[&sample.unit, &id])?;
             }
             return Ok(Some(id));
         }
-        let count: usize = self
-            .0
-            .prepare_cached("SELECT count(*) FROM series WHERE device = ? AND name <> ?")?
-            .query_row([device, SERVER_DROPPED], |row| row.get(0))?;
+        let count: usize = self.value(
+            "SELECT count(*) FROM series WHERE device = ?1 AND name <> ?2",
+            &[&device, &SERVER_DROPPED],
+        )?;
         if count >= MAX_SERIES {
             let silent = match silent {
                 Some(silent) => silent,
@@ -181,59 +154,53 @@ impl Tx {
                 return Ok(None);
             };
             // It may have many samples: it loses its device now, and is removed in small steps.
-            self.0
-                .prepare_cached("UPDATE series SET device = NULL WHERE id = ?")?
-                .execute([id])?;
+            self.execute("UPDATE series SET device = NULL WHERE id = ?1", &[&id])?;
         }
         Ok(Some(self.insert_series(device, &sample.name, &sample.unit)?))
     }
 
     fn insert_series(&self, device: &str, name: &str, unit: &str) -> Result<i64, StoreError> {
-        self.0
-            .prepare_cached("INSERT INTO series (device, name, unit) VALUES (?, ?, ?)")?
-            .execute([device, name, unit])?;
-        Ok(self.0.last_insert_rowid())
+        self.value(
+            "INSERT INTO series (device, name, unit) VALUES (?1, ?2, ?3) RETURNING id",
+            &[&device, &name, &unit],
+        )
     }
 
     /// Series of a device that have been silent for [`SILENCE`], the longest silent last. At most [`REPLACED_AT_ONCE`].
     fn silent_series(&self, now_ms: i64, device: &str) -> Result<Vec<i64>, StoreError> {
-        let mut statement = self.0.prepare_cached(
+        let series: Vec<(i64, i64)> = self.rows(
             "SELECT id, coalesce((SELECT max(at_ms) FROM samples WHERE series = id), 0) AS last FROM series \
              WHERE device = ?1 AND name <> ?2 ORDER BY last",
+            &[&device, &SERVER_DROPPED],
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
-        let rows = statement.query_map([device, SERVER_DROPPED], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let mut silent = Vec::new();
-        for row in rows.take(REPLACED_AT_ONCE) {
-            let (id, last): (i64, i64) = row?;
-            if last < now_ms.saturating_sub(SILENCE) {
-                silent.push(id);
-            }
-        }
+        let mut silent: Vec<i64> = series
+            .into_iter()
+            .take(REPLACED_AT_ONCE)
+            .filter(|(_, last)| *last < now_ms.saturating_sub(SILENCE))
+            .map(|(id, _)| id)
+            .collect();
         silent.reverse();
         Ok(silent)
     }
 
     /// Adds to the number of samples of a device that were not stored. Its series has a place of its own.
     fn count_dropped(&self, now_ms: i64, device: &str, dropped: usize) -> Result<(), StoreError> {
-        let known: Option<i64> = self
-            .0
-            .prepare_cached("SELECT id FROM series WHERE device = ? AND name = ?")?
-            .query_row([device, SERVER_DROPPED], |row| row.get(0))
-            .optional()?;
+        let known: Option<i64> = self.row(
+            "SELECT id FROM series WHERE device = ?1 AND name = ?2",
+            &[&device, &SERVER_DROPPED],
+            |row| row.get(0),
+        )?;
         let series = match known {
             Some(series) => series,
             None => self.insert_series(device, SERVER_DROPPED, "")?,
         };
-        self.0
-            .prepare_cached(
-                "INSERT OR REPLACE INTO samples (series, at_ms, value) SELECT ?1, ?2, ?3 + coalesce( \
-                 (SELECT value FROM samples WHERE series = ?1 ORDER BY at_ms DESC LIMIT 1), 0)",
-            )?
-            .execute(params![
-                series,
-                now_ms,
-                u32::try_from(dropped).unwrap_or(u32::MAX)
-            ])?;
+        self.execute(
+            "INSERT INTO samples (series, at_ms, value) VALUES (?1, ?2, CAST(?3 AS DOUBLE PRECISION) + coalesce( \
+ (SELECT value FROM samples WHERE series = ?1 ORDER BY at_ms DESC LIMIT 1), 0)) \
+ ON CONFLICT (series, at_ms) DO UPDATE SET value = excluded.value",
+            &[&series, &now_ms, &u32::try_from(dropped).unwrap_or(u32::MAX)],
+        )?;
         Ok(())
     }
 
@@ -241,26 +208,27 @@ impl Tx {
         let span = range.to_ms.saturating_sub(range.from_ms).max(1);
         let bucket = (span / i64::from(range.points.max(1))).max(1);
         // Buckets start at multiples of their width, so that a graph does not flicker as its range moves on.
-        let mut statement = self.0.prepare_cached(
-            "SELECT CAST(avg(at_ms) AS INTEGER), avg(CASE WHEN value > ?6 THEN ?6 WHEN value < -?6 THEN -?6 ELSE value END) FROM samples \
+        self.rows(
+            "SELECT min(at_ms) + (max(at_ms) - min(at_ms)) / 2, \
+             avg(CASE WHEN value > ?6 THEN ?6 WHEN value < ?7 THEN ?7 ELSE value END) FROM samples \
              WHERE series = ?1 AND at_ms >= ?2 AND at_ms < ?3 GROUP BY at_ms / ?4 ORDER BY 1 LIMIT ?5",
-        )?;
-        let values = params![
-            series,
-            range.from_ms,
-            range.to_ms,
-            bucket,
-            range.points.saturating_add(2),
-            // Older databases hold larger values: their sum must stay finite.
-            MAX_VALUE
-        ];
-        let rows = statement.query_map(values, |row| {
-            Ok(Point {
-                at_ms: row.get(0)?,
-                value: row.get(1)?,
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+            &[
+                &series,
+                &range.from_ms,
+                &range.to_ms,
+                &bucket,
+                &range.points.saturating_add(2),
+                // Older databases hold larger values: their sum must stay finite.
+                &MAX_VALUE,
+                &-MAX_VALUE,
+            ],
+            |row| {
+                Ok(Point {
+                    at_ms: row.get(0)?,
+                    value: row.get(1)?,
+                })
+            },
+        )
     }
 }
 
@@ -320,9 +288,7 @@ mod tests {
         assert_eq!(steps, 3);
         assert_eq!(points(&store, "a", 1_000_000).await.len(), 1_000);
         let left: i64 = store
-            .read(|tx| {
-                Ok::<_, StoreError>(tx.0.query_row("SELECT count(*) FROM samples", [], |row| row.get(0))?)
-            })
+            .read(|tx| tx.value("SELECT count(*) FROM samples", &[]))
             .await
             .unwrap();
         assert_eq!(left, 1_000);
