@@ -21,7 +21,7 @@ use futures_util::{StreamExt as _, future::join_all, stream};
 use homeport_protocol::{DeviceId, Record, Sequenced, senml::Pack};
 use homeport_server::{
     ca::{Authority, CertificateRequest},
-    store::Store,
+    store::{Database, Store},
 };
 use homeport_testkit::{Device, DeviceKey, tls};
 use mqtt_proto::v5::PubackReasonCode;
@@ -98,7 +98,7 @@ async fn main() {
 /// Devices in the database of a server that has never run.
 async fn pair(directory: &Path) -> Vec<Paired> {
     let authority = Authority::open(directory).unwrap();
-    let store = Store::open(directory).unwrap();
+    let store = Store::open(&Database::Embedded, directory).unwrap();
     let key = DeviceKey::generate();
     let request = CertificateRequest::parse(&key.request()).unwrap();
     let paired = (0..DEVICES).map(|number| {

@@ -9,6 +9,11 @@ use std::{
 use clap::Args;
 use serde::Deserialize;
 
+use crate::store::{
+    Database,
+    postgres::{Address, AddressError},
+};
+
 const HTTPS_PORT: u16 = 8443;
 const MQTT_PORT: u16 = 8883;
 
@@ -35,6 +40,18 @@ pub struct Settings {
     /// Directory for everything that the server keeps
     #[arg(long, env = "HOMEPORT_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+
+    /// PostgreSQL to use in place of a file in the data directory: postgres://USER@HOST[:PORT][,HOST...]/DATABASE[?sslmode=...]
+    #[arg(long, env = "HOMEPORT_DATABASE", value_name = "ADDRESS")]
+    pub database: Option<String>,
+
+    /// File with the password for it, which only its owner can read
+    #[arg(long, env = "HOMEPORT_DATABASE_PASSWORD_FILE", value_name = "FILE")]
+    pub database_password_file: Option<PathBuf>,
+
+    /// PEM file with the authorities of its TLS certificate [default: those that the system trusts]
+    #[arg(long, env = "HOMEPORT_DATABASE_CA", value_name = "FILE")]
+    pub database_ca: Option<PathBuf>,
 
     /// Address for the web page, the REST API and downloads [default: [::]:8443]
     #[arg(long, env = "HOMEPORT_HTTPS_LISTEN", value_name = "ADDRESS:PORT")]
@@ -102,6 +119,8 @@ pub struct Settings {
 pub struct Config {
     /// Directory for everything that the server keeps.
     pub data_dir: PathBuf,
+    /// Where the server keeps its rows.
+    pub database: Database,
     /// Address that HTTPS listens on.
     pub https_listen: SocketAddr,
     /// Address that MQTT listens on.
@@ -149,6 +168,9 @@ pub enum ConfigError {
     /// Half an authority.
     #[error("`ca_certificate` and `ca_key` belong together: give both, or none")]
     HalfAuthority,
+    /// The address of the database.
+    #[error(transparent)]
+    Database(#[from] AddressError),
 }
 
 // === impl Settings ===
@@ -176,9 +198,22 @@ impl Settings {
             (None, None) => None,
             _ => return Err(ConfigError::HalfAuthority),
         };
+        let database = match self.database.or(file.database) {
+            Some(address) => {
+                let password_file = self.database_password_file.or(file.database_password_file);
+                let authorities = self.database_ca.or(file.database_ca);
+                Database::Postgres(Address::parse(
+                    &address,
+                    password_file.as_deref(),
+                    authorities.as_deref(),
+                )?)
+            }
+            None => Database::Embedded,
+        };
         let any = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         Ok(Config {
             data_dir: self.data_dir.or(file.data_dir).ok_or(ConfigError::NoDataDir)?,
+            database,
             https_listen: self.https_listen.or(file.https_listen).unwrap_or(any(HTTPS_PORT)),
             mqtt_listen: self.mqtt_listen.or(file.mqtt_listen).unwrap_or(any(MQTT_PORT)),
             host_names,

@@ -189,6 +189,7 @@ mod tests {
     use std::sync::{atomic::AtomicUsize, mpsc};
 
     use super::*;
+    use crate::store::Database;
 
     /// Waits until there were exactly this many transactions.
     async fn reach(transactions: &AtomicUsize, count: usize) {
@@ -201,7 +202,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_database_that_fails_is_probed_once_a_tick() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::open(&Database::Embedded, directory.path()).unwrap();
         let disk = Disk::open(directory.path(), None).unwrap();
         let transactions = store.break_disk().await;
         // The clock stands still while this waits.

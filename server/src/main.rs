@@ -153,7 +153,7 @@ async fn readmit(command: Readmit) -> Result<(), Box<dyn std::error::Error>> {
 fn open(settings: Settings) -> Result<Store, Box<dyn std::error::Error>> {
     let config = settings.complete()?;
     backup::finish_restore(&config.data_dir)?;
-    Ok(Store::open(&config.data_dir)?)
+    Ok(Store::open(&config.database, &config.data_dir)?)
 }
 
 fn back_up(command: BackUp) -> Result<(), Box<dyn std::error::Error>> {

@@ -104,7 +104,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
     files::create_private_dir(&data_dir).map_err(at(data_dir.clone()))?;
     backup::finish_restore(&data_dir)?;
     let disk = Disk::open(&data_dir, config.disk_reserve).map_err(at(data_dir.clone()))?;
-    let store = Store::open(&data_dir)?;
+    let store = Store::open(&config.database, &data_dir)?;
     let bundles = Bundles::open(&data_dir, config.max_bundle_size).map_err(at(data_dir.clone()))?;
     let known: HashSet<String> = store.read(Tx::bundle_ids).await?;
     bundles.sweep(&known).map_err(at(data_dir.clone()))?;

@@ -17,6 +17,8 @@ mod authority;
 mod device;
 #[cfg(feature = "manual")]
 pub mod manual;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod tls;
 
 use std::time::Duration;

@@ -223,7 +223,7 @@ mod tests {
     #[tokio::test]
     async fn queries_and_rules_agree() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::for_test(directory.path());
         let checked = store
             .write(|tx| {
                 let projects = ["", "acme", "acme/plant", "acme2", "beta"];

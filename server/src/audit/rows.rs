@@ -99,7 +99,7 @@ mod tests {
     #[tokio::test]
     async fn only_what_needs_no_permission_is_forgotten() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::for_test(directory.path());
         let left = store
             .write(|tx| {
                 for (at_ms, action) in [

@@ -294,7 +294,7 @@ mod tests {
     #[tokio::test]
     async fn a_device_s_oldest_local_installs_give_way() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::for_test(directory.path());
         let transition = Transition {
             state: DeploymentState::Installed,
             reason: None,

@@ -153,7 +153,7 @@ mod tests {
     #[tokio::test]
     async fn certificates_that_are_over_are_forgotten_and_a_device_stays_revoked() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::for_test(directory.path());
         let job = |tx: &Tx| {
             tx.insert_device(0, "a", "a", None, "")?;
             tx.insert_device(0, "b", "b", None, "")?;

@@ -338,7 +338,7 @@ mod tests {
     #[tokio::test]
     async fn a_password_that_was_changed_since_it_was_checked_opens_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::for_test(directory.path());
         create_first_admin(&store, directory.path()).await.unwrap();
         let checked = store.read(|tx| tx.user(FIRST_ADMIN)).await.unwrap().unwrap();
         let ask = |checked: Account| store.read(move |tx| still_has_password(tx, &checked));

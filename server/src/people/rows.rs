@@ -138,7 +138,7 @@ mod tests {
     #[tokio::test]
     async fn a_person_s_oldest_logins_give_way() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::for_test(directory.path());
         let live = store
             .write(|tx| {
                 tx.insert_user(0, "a", "", UserKind::Person, "")?;

@@ -15,6 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 pub mod offline;
 mod page;
+pub mod postgres;
 mod readers;
 mod schema;
 mod sql;
@@ -24,7 +25,10 @@ mod writer;
 
 pub(crate) use self::sql::Row;
 pub use self::{page::Paging, tx::Tx};
-use self::{readers::Readers, writer::Writer};
+use self::{
+    readers::{Readers, Source},
+    writer::Writer,
+};
 
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -32,6 +36,15 @@ pub struct Store {
     writer: Writer,
     readers: Arc<Readers>,
     _lock: Arc<Flock<File>>,
+}
+
+/// Where a server keeps its rows.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// SQLite, in a file of the data directory.
+    Embedded,
+    /// PostgreSQL.
+    Postgres(postgres::Address),
 }
 
 /// Why the database refused or failed.
@@ -43,6 +56,14 @@ pub enum StoreError {
         .0.display()
     )]
     Locked(PathBuf),
+    /// Another server uses the database.
+    #[error(
+        "another homeport-server uses the database: stop it first, or give this one a database of its own"
+    )]
+    InUse,
+    /// Other transactions won every race.
+    #[error("the database is too busy: try again")]
+    Busy,
     /// The data directory cannot be used.
     #[error("cannot use the data directory {}: {source}", .path.display())]
     Directory {
@@ -85,16 +106,26 @@ pub(crate) const LOCK: &str = "lock";
 // === impl Store ===
 
 impl Store {
-    /// Opens the database in `data_dir`, makes it if there is none, and brings an older one up to date.
-    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        let lock = lock(data_dir)?;
-        let path = data_dir.join(DATABASE);
-        let mut connection = sqlite::open(&path)?;
-        schema::migrate(&mut connection)?;
+    /// Opens the database, makes its tables if there are none, and brings older ones up to date. No other server uses `data_dir`.
+    pub fn open(database: &Database, data_dir: &Path) -> Result<Self, StoreError> {
+        let lock = Arc::new(lock(data_dir)?);
+        let (writer, source) = match database {
+            Database::Embedded => {
+                let path = data_dir.join(DATABASE);
+                let mut connection = sqlite::open(&path)?;
+                schema::migrate(&mut connection)?;
+                let writing = sqlite::Writing::new(connection);
+                (Writer::start(writing)?, Source::Sqlite(path))
+            }
+            Database::Postgres(address) => {
+                let writing = postgres::Writing::open(address)?;
+                (Writer::start(writing)?, Source::Postgres(address.clone()))
+            }
+        };
         Ok(Self {
-            writer: Writer::start(sqlite::Writing::new(connection))?,
-            readers: Arc::new(Readers::new(&path)),
-            _lock: Arc::new(lock),
+            writer,
+            readers: Arc::new(Readers::new(&source)),
+            _lock: lock,
         })
     }
 
@@ -169,6 +200,16 @@ impl Store {
         self.writer.failed().await;
     }
 
+    /// A new database for the test that owns `data_dir`: PostgreSQL's, if the tests run beside one.
+    #[cfg(test)]
+    pub(crate) fn for_test(data_dir: &Path) -> Self {
+        let database = match homeport_testkit::postgres::database(data_dir) {
+            Some(address) => Database::Postgres(postgres::Address::parse(&address, None, None).unwrap()),
+            None => Database::Embedded,
+        };
+        Self::open(&database, data_dir).unwrap()
+    }
+
     /// Makes all transactions fail from now on, like a broken disk, and counts them.
     #[cfg(test)]
     pub(crate) async fn break_disk(&self) -> Arc<std::sync::atomic::AtomicUsize> {
@@ -179,7 +220,9 @@ impl Store {
             true
         };
         let installed = self.write(move |tx| {
-            let tx::Engine::Sqlite(connection) = &tx.0;
+            let tx::Engine::Sqlite(connection) = &tx.0 else {
+                return Err(StoreError::Closed);
+            };
             connection.commit_hook(Some(hook.clone()));
             Ok::<_, StoreError>(())
         });
@@ -231,9 +274,9 @@ mod tests {
     #[tokio::test]
     async fn one_server_per_directory() {
         let directory = tempfile::tempdir().unwrap();
-        let _store = Store::open(directory.path()).unwrap();
+        let _store = Store::for_test(directory.path());
         assert!(matches!(
-            Store::open(directory.path()),
+            Store::open(&Database::Embedded, directory.path()),
             Err(StoreError::Locked(_))
         ));
     }
@@ -241,19 +284,19 @@ mod tests {
     #[test]
     fn a_newer_schema_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        drop(Store::open(directory.path()).unwrap());
+        drop(Store::open(&Database::Embedded, directory.path()).unwrap());
         let connection = Connection::open(directory.path().join(DATABASE)).unwrap();
         connection.pragma_update(None, "user_version", 1000).unwrap();
         drop(connection);
         // The first store's writer may take a moment to let go of the lock file.
-        let error = Store::open(directory.path()).unwrap_err();
+        let error = Store::open(&Database::Embedded, directory.path()).unwrap_err();
         assert!(matches!(error, StoreError::Newer { found: 1000, .. }), "{error}");
     }
 
     #[tokio::test]
     async fn a_failed_job_leaves_nothing_behind() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::for_test(directory.path());
         let failing = store.write(|tx| {
             tx.create_group("a", "")?;
             Err::<(), _>(StoreError::TooSlow)
@@ -272,7 +315,7 @@ mod tests {
     #[tokio::test]
     async fn readers_cannot_write() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::for_test(directory.path());
         assert!(store.read(|tx| tx.create_group("a", "")).await.is_err());
     }
 }

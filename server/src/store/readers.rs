@@ -15,7 +15,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, task, time::timeout};
 
-use super::{StoreError, Tx, sqlite, tx::Engine};
+use super::{StoreError, Tx, postgres, sqlite, tx::Engine};
 
 /// Reads of each purpose that run at the same time.
 const LOGINS: usize = 1;
@@ -41,20 +41,38 @@ pub(super) struct Lane(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    path: PathBuf,
+    source: Source,
     idle: Mutex<Vec<Tx>>,
     permits: Arc<Semaphore>,
     deadline: Duration,
 }
 
-/// Tells the reading thread, on drop, that nobody waits any more.
-struct Waiting(Arc<AtomicBool>);
+/// What the connections read.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    /// The file of an embedded database.
+    Sqlite(PathBuf),
+    /// A database beside the server.
+    Postgres(postgres::Address),
+}
+
+/// Ends the read, on drop, because nobody waits any more.
+struct Waiting(Interrupt);
+
+/// How a read is ended.
+#[derive(Debug, Clone)]
+pub(super) enum Interrupt {
+    /// The database asks now and then.
+    Flag(Arc<AtomicBool>),
+    /// The database is told, while a read runs.
+    Cancel(postgres::Cancel),
+}
 
 // === impl Readers ===
 
 impl Readers {
-    pub(super) fn new(path: &std::path::Path) -> Self {
-        let lane = |connections| Lane::new(path.to_owned(), connections, DEADLINE);
+    pub(super) fn new(source: &Source) -> Self {
+        let lane = |connections| Lane::new(source.clone(), connections, DEADLINE);
         Self {
             logins: lane(LOGINS),
             usual: lane(USUAL),
@@ -66,9 +84,9 @@ impl Readers {
 // === impl Lane ===
 
 impl Lane {
-    fn new(path: PathBuf, connections: usize, deadline: Duration) -> Self {
+    fn new(source: Source, connections: usize, deadline: Duration) -> Self {
         Self(Arc::new(Inner {
-            path,
+            source,
             idle: Mutex::new(Vec::with_capacity(connections)),
             permits: Arc::new(Semaphore::new(connections)),
             deadline,
@@ -97,12 +115,12 @@ impl Lane {
             .acquire_owned()
             .await
             .map_err(|_| StoreError::Closed)?;
-        let over = Arc::new(AtomicBool::new(false));
-        let _waiting = Waiting(Arc::clone(&over));
+        let interrupt = self.0.source.interrupt();
+        let _waiting = Waiting(interrupt.clone());
         let inner = Arc::clone(&self.0);
         let done = task::spawn_blocking(move || {
             let _permit = permit;
-            inner.read(over, job)
+            inner.read(&interrupt, job)
         });
         done.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
@@ -113,20 +131,68 @@ impl Lane {
 impl Inner {
     fn read<T, E: From<StoreError>>(
         &self,
-        over: Arc<AtomicBool>,
+        interrupt: &Interrupt,
         job: impl FnOnce(&Tx) -> Result<T, E>,
     ) -> Result<T, E> {
         let idle = self.idle.lock().pop();
-        let tx = match idle {
-            Some(tx) => tx,
-            None => Tx::embedded(sqlite::open_to_read(&self.path)?),
+        let tx = if let Some(tx) = idle.filter(|tx| tx.begin_read(interrupt).is_ok()) {
+            tx
+        } else {
+            // None was idle, or the database has ended the connection since.
+            let tx = self.source.open()?;
+            tx.begin_read(interrupt)?;
+            tx
         };
-        let Engine::Sqlite(connection) = &tx.0;
-        sqlite::begin_read(connection, over)?;
         let outcome = job(&tx);
-        sqlite::end_read(connection)?;
-        self.idle.lock().push(tx);
+        if tx.end_read(interrupt) {
+            self.idle.lock().push(tx);
+        }
         outcome
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    fn open(&self) -> Result<Tx, StoreError> {
+        match self {
+            Self::Sqlite(path) => Ok(Tx::embedded(sqlite::open_to_read(path)?)),
+            Self::Postgres(address) => postgres::open_to_read(address),
+        }
+    }
+
+    fn interrupt(&self) -> Interrupt {
+        match self {
+            Self::Sqlite(_) => Interrupt::Flag(Arc::default()),
+            Self::Postgres(address) => Interrupt::Cancel(postgres::Cancel::new(address)),
+        }
+    }
+}
+
+// === impl Tx ===
+
+impl Tx {
+    /// Begins a read of one moment.
+    fn begin_read(&self, interrupt: &Interrupt) -> Result<(), StoreError> {
+        match (&self.0, interrupt) {
+            (Engine::Sqlite(connection), Interrupt::Flag(over)) => {
+                sqlite::begin_read(connection, Arc::clone(over))
+            }
+            (Engine::Postgres(session), Interrupt::Cancel(cancel)) => {
+                session.begin_read()?;
+                cancel.arm(session)
+            }
+            _ => Err(StoreError::Closed),
+        }
+    }
+
+    /// Ends it, and returns whether the connection can be used again.
+    fn end_read(&self, interrupt: &Interrupt) -> bool {
+        match (&self.0, interrupt) {
+            (Engine::Sqlite(connection), _) => sqlite::end_read(connection).is_ok(),
+            (Engine::Postgres(session), Interrupt::Cancel(cancel)) => cancel.disarm() && session.end_read(),
+            (Engine::Postgres(_), Interrupt::Flag(_)) => false,
+        }
     }
 }
 
@@ -134,7 +200,10 @@ impl Inner {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        match &self.0 {
+            Interrupt::Flag(over) => over.store(true, Ordering::Relaxed),
+            Interrupt::Cancel(cancel) => cancel.cancel(),
+        }
     }
 }
 
@@ -145,8 +214,8 @@ mod tests {
 
     fn lane(deadline: Duration) -> (tempfile::TempDir, Lane) {
         let directory = tempfile::tempdir().unwrap();
-        drop(Store::open(directory.path()).unwrap());
-        let lane = Lane::new(directory.path().join("homeport.db"), 1, deadline);
+        drop(Store::open(&crate::store::Database::Embedded, directory.path()).unwrap());
+        let lane = Lane::new(Source::Sqlite(directory.path().join("homeport.db")), 1, deadline);
         (directory, lane)
     }
 

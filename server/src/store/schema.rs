@@ -7,11 +7,11 @@ use rusqlite::Connection;
 use super::StoreError;
 
 const MIGRATIONS: [&str; 5] = [
-    include_str!("schema/1.sql"),
-    include_str!("schema/2.sql"),
-    include_str!("schema/3.sql"),
-    include_str!("schema/4.sql"),
-    include_str!("schema/5.sql"),
+    include_str!("schema/sqlite/1.sql"),
+    include_str!("schema/sqlite/2.sql"),
+    include_str!("schema/sqlite/3.sql"),
+    include_str!("schema/sqlite/4.sql"),
+    include_str!("schema/sqlite/5.sql"),
 ];
 
 /// Brings the database up to date, all of it or nothing.

@@ -39,6 +39,7 @@ pub(crate) struct Row<'a>(pub(super) Source<'a>);
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Source<'a> {
     Sqlite(&'a rusqlite::Row<'a>),
+    Postgres(&'a ::postgres::Row),
 }
 
 // === impl Row ===
@@ -68,6 +69,7 @@ impl<'a> Row<'a> {
     fn value(self, column: usize) -> Result<Value<'a>, StoreError> {
         match self.0 {
             Source::Sqlite(row) => super::sqlite::value(row, column),
+            Source::Postgres(row) => super::postgres::value(row, column),
         }
     }
 }

@@ -187,7 +187,9 @@ impl Writing {
 
 impl Commit for Writing {
     fn commit(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-        let Engine::Sqlite(connection) = &self.0.0;
+        let Engine::Sqlite(connection) = &self.0.0 else {
+            return Err(StoreError::Closed);
+        };
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let done = self
             .run(connection, batch)

@@ -2,6 +2,7 @@
 
 use super::{
     StoreError,
+    postgres::{self, Session},
     sql::{Column, Param, Row},
     sqlite,
 };
@@ -14,6 +15,7 @@ pub struct Tx(pub(super) Engine);
 #[derive(Debug)]
 pub(super) enum Engine {
     Sqlite(rusqlite::Connection),
+    Postgres(Session),
 }
 
 // === impl Tx ===
@@ -23,6 +25,7 @@ impl Tx {
     pub(crate) fn execute(&self, sql: &str, params: &[&dyn Param]) -> Result<usize, StoreError> {
         match &self.0 {
             Engine::Sqlite(connection) => sqlite::execute(connection, sql, params),
+            Engine::Postgres(session) => session.execute(sql, params),
         }
     }
 
@@ -35,6 +38,7 @@ impl Tx {
     ) -> Result<C, StoreError> {
         match &self.0 {
             Engine::Sqlite(connection) => sqlite::rows(connection, sql, params, read),
+            Engine::Postgres(session) => session.rows(sql, params, read),
         }
     }
 
@@ -47,6 +51,7 @@ impl Tx {
     ) -> Result<Option<T>, StoreError> {
         match &self.0 {
             Engine::Sqlite(connection) => sqlite::row(connection, sql, params, read),
+            Engine::Postgres(session) => session.row(sql, params, read),
         }
     }
 
@@ -70,6 +75,7 @@ impl Tx {
     pub fn reusable_bytes(&self) -> Result<u64, StoreError> {
         match &self.0 {
             Engine::Sqlite(connection) => sqlite::reusable_bytes(connection),
+            Engine::Postgres(_) => Ok(0),
         }
     }
 
@@ -77,6 +83,7 @@ impl Tx {
     pub fn probe(&self) -> Result<(), StoreError> {
         match &self.0 {
             Engine::Sqlite(connection) => sqlite::probe(connection),
+            Engine::Postgres(session) => postgres::probe(session),
         }
     }
 }

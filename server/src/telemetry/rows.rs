@@ -210,7 +210,7 @@ impl Tx {
         // Buckets start at multiples of their width, so that a graph does not flicker as its range moves on.
         self.rows(
             "SELECT min(at_ms) + (max(at_ms) - min(at_ms)) / 2, \
-             avg(CASE WHEN value > ?6 THEN ?6 WHEN value < ?7 THEN ?7 ELSE value END) FROM samples \
+             sum(CASE WHEN value > ?6 THEN ?6 WHEN value < ?7 THEN ?7 ELSE value END) / count(*) FROM samples \
              WHERE series = ?1 AND at_ms >= ?2 AND at_ms < ?3 GROUP BY at_ms / ?4 ORDER BY 1 LIMIT ?5",
             &[
                 &series,
@@ -273,7 +273,7 @@ mod tests {
     #[tokio::test]
     async fn old_samples_go_in_steps() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::for_test(directory.path());
         with_samples(&store, "a", 12_000).await;
         with_samples(&store, "b", 10).await;
         store.write(|tx| tx.delete_device("b")).await.unwrap();
@@ -297,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn many_samples_are_averaged() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::for_test(directory.path());
         with_samples(&store, "a", 1_000).await;
         let points = points(&store, "a", 10_000).await;
         assert_eq!(points.len(), 10);
@@ -308,7 +308,7 @@ mod tests {
     #[tokio::test]
     async fn values_that_no_sum_can_hold_are_readable() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::for_test(directory.path());
         let stored: Vec<_> = (0..10).map(|at_ms| sample("n", at_ms, f64::MAX)).collect();
         store
             .write(move |tx| {
@@ -354,7 +354,7 @@ mod tests {
     #[tokio::test]
     async fn series_of_a_device_are_limited_and_what_is_dropped_is_counted() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::for_test(directory.path());
         store
             .write(|tx| tx.insert_device(0, "a", "a", None, ""))
             .await
@@ -375,7 +375,7 @@ mod tests {
     #[tokio::test]
     async fn a_series_that_is_silent_gives_its_place_to_a_new_one() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::for_test(directory.path());
         store
             .write(|tx| tx.insert_device(0, "a", "a", None, ""))
             .await
@@ -405,7 +405,7 @@ mod tests {
     #[tokio::test]
     async fn a_series_without_samples_ends() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::for_test(directory.path());
         store
             .write(|tx| tx.insert_device(0, "a", "a", None, ""))
             .await

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     matrix::{Things, encode, id, pair, person, project, upload},
-    support::{Device, Person, Server, bundle, enrol, json, problem},
+    support::{Device, Person, Server, bundle, enrol, json, problem, program, sql},
     world::World,
 };
 
@@ -509,11 +509,7 @@ fn expired_access_tokens_take_no_place() {
     for _ in 0..100 {
         assert_eq!(admin.post("/api/v1/users/admin/tokens", &body).status(), 201);
     }
-    let database = rusqlite::Connection::open(server.data_dir().join("homeport.db")).unwrap();
-    database.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
-    database
-        .execute("UPDATE access_tokens SET expires_ms = 1", [])
-        .unwrap();
+    sql(server.data_dir(), "UPDATE access_tokens SET expires_ms = 1");
     let mut made = admin.post("/api/v1/users/admin/tokens", &body);
     assert_eq!(made.status(), 201, "{:?}", json(&mut made));
 }
@@ -563,11 +559,9 @@ fn a_restore_lets_nobody_back_in() {
     let files = tempfile::tempdir().unwrap();
     let backup = files.path().join("backup");
     let run = |action: &str, options: &[&str], data: &std::path::Path| {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_homeport-server"))
+        let output = program(data)
             .arg(action)
             .args(options)
-            .arg("--data-dir")
-            .arg(data)
             .arg(&backup)
             .output()
             .unwrap();

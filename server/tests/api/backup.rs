@@ -17,14 +17,12 @@ use std::{
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{Device, Person, Server, bundle, json as body, until};
+use crate::support::{Device, Person, Server, bundle, give_data, json as body, program, until};
 
 fn run(action: &str, file: &Path, data_dir: &Path, options: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_homeport-server"))
+    program(data_dir)
         .arg(action)
         .args(options)
-        .arg("--data-dir")
-        .arg(data_dir)
         .arg(file)
         .output()
         .unwrap()
@@ -330,9 +328,8 @@ fn an_older_database_that_is_put_in_place_by_hand_deletes_nothing() {
     assert_eq!(download(&server, &device, &id), file);
 
     let data = server.kill();
-    let output = Command::new(env!("CARGO_BIN_EXE_homeport-server"))
-        .args(["readmit", "--days", "1", "--data-dir"])
-        .arg(data.path())
+    let output = program(data.path())
+        .args(["readmit", "--days", "1"])
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -423,7 +420,9 @@ fn a_backup_that_does_not_fit_leaves_nothing_behind() {
     // In blocks of 512 bytes: enough for the database, and not for the bundle.
     for blocks in [100, 4000] {
         let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
-        let output = Command::new("sh")
+        let mut command = Command::new("sh");
+        give_data(&mut command, server.data_dir());
+        let output = command
             .args([
                 "-c",
                 &script,
@@ -432,8 +431,6 @@ fn a_backup_that_does_not_fit_leaves_nothing_behind() {
                 "backup",
             ])
             .arg(files.path().join("backup.tar"))
-            .arg("--data-dir")
-            .arg(server.data_dir())
             .output()
             .unwrap();
         refusal(output);

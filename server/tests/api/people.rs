@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::{Server, json, problem};
+use crate::support::{Server, json, problem, program};
 
 #[test]
 fn only_who_is_logged_in_gets_in() {
@@ -251,9 +251,8 @@ fn passwords_change_and_are_reset() {
     assert_eq!(other.send("GET", "/api/v1/session", ()).status(), 401);
 
     let directory = server.kill();
-    let reset = Command::new(env!("CARGO_BIN_EXE_homeport-server"))
-        .args(["reset-password", "admin", "--data-dir"])
-        .arg(directory.path())
+    let reset = program(directory.path())
+        .args(["reset-password", "admin"])
         .output()
         .unwrap();
     assert!(reset.status.success());

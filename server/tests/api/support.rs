@@ -115,6 +115,38 @@ pub(crate) fn until(mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// The server's program, with this data directory and the database that belongs to it.
+pub(crate) fn program(data_dir: &Path) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_homeport-server"));
+    give_data(&mut program, data_dir);
+    program
+}
+
+/// Tells a command of the server where its data is.
+pub(crate) fn give_data(command: &mut Command, data_dir: &Path) {
+    command.env("HOMEPORT_DATA_DIR", data_dir);
+    if let Some(address) = homeport_testkit::postgres::database(data_dir) {
+        command.env("HOMEPORT_DATABASE", address);
+    }
+}
+
+/// Changes the database of a running server by hand.
+pub(crate) fn sql(data_dir: &Path, statement: &str) {
+    if let Some(address) = homeport_testkit::postgres::database(data_dir) {
+        let statement = statement.to_owned();
+        homeport_testkit::postgres::with(&address, move |client| client.batch_execute(&statement)).unwrap();
+        return;
+    }
+    let database = rusqlite::Connection::open(data_dir.join("homeport.db")).unwrap();
+    database.busy_timeout(PATIENCE).unwrap();
+    database.execute_batch(statement).unwrap();
+}
+
+/// Whether the tests run beside a PostgreSQL.
+pub(crate) fn is_on_postgres() -> bool {
+    std::env::var_os(homeport_testkit::postgres::CLUSTER).is_some()
+}
+
 fn agent(ca: &CertificateDer<'_>, client: Option<ClientCert>) -> Agent {
     let ca = ureq::tls::Certificate::from_der(ca).to_owned();
     let tls = TlsConfig::builder()
@@ -139,13 +171,11 @@ impl Server {
 
     /// A server with the data of another one, which has ended.
     pub(crate) fn start_in(directory: Arc<TempDir>) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_homeport-server"))
+        let mut child = program(directory.path())
             .env("HOMEPORT_LOG", "warn")
             .args(["--https-listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0"])
             .args(["--host-name", "localhost", "--host-name", "127.0.0.1"])
             .args(["--max-bundle-size", "10000000"])
-            .arg("--data-dir")
-            .arg(directory.path())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

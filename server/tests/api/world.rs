@@ -1,6 +1,6 @@
 //! A fleet without a network.
 
-use std::{fs, net::SocketAddr};
+use std::{fs, net::SocketAddr, path::Path};
 
 use bytes::Bytes;
 use homeport_api::{Deployment, DeviceUpdate, NewDeployment, NewPairingToken, Target};
@@ -17,7 +17,7 @@ use homeport_server::{
     fleet::{Addresses, Fleet, FleetError},
     mqtt::{Handler as _, Registry},
     people,
-    store::{Paging, Store},
+    store::{Database, Paging, Store, postgres::Address},
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -45,7 +45,7 @@ pub(crate) struct Device {
 impl World {
     pub(crate) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::open(&database(directory.path()), directory.path()).unwrap();
         people::create_first_admin(&store, directory.path())
             .await
             .unwrap();
@@ -164,8 +164,14 @@ impl World {
 
     /// How many rows a table has.
     pub(crate) fn rows(&self, table: &str) -> usize {
-        let database = Connection::open(self.directory.path().join("homeport.db")).unwrap();
         let query = format!("SELECT count(*) FROM {table}");
+        if let Some(address) = homeport_testkit::postgres::database(self.directory.path()) {
+            let count = homeport_testkit::postgres::with(&address, move |client| {
+                client.query_one(&query, &[]).unwrap().get::<_, i64>(0)
+            });
+            return count.try_into().unwrap();
+        }
+        let database = Connection::open(self.directory.path().join("homeport.db")).unwrap();
         database.query_row(&query, [], |row| row.get(0)).unwrap()
     }
 
@@ -179,6 +185,13 @@ impl World {
         assert_eq!(states.iter().nth_back(1), update.previous.as_ref());
         assert_eq!(states.len() as u64, update.steps);
         states
+    }
+}
+
+fn database(data_dir: &Path) -> Database {
+    match homeport_testkit::postgres::database(data_dir) {
+        Some(address) => Database::Postgres(Address::parse(&address, None, None).unwrap()),
+        None => Database::Embedded,
     }
 }
 

@@ -1,0 +1,226 @@
+//! One connection to PostgreSQL.
+
+use std::{
+    cell::{Cell, RefCell, RefMut},
+    collections::HashMap,
+    sync::Arc,
+};
+
+use postgres::{CancelToken, Client, Statement, error::SqlState, types::ToSql};
+
+use super::super::{
+    StoreError,
+    sql::{Param, Row, Source, Value},
+};
+
+/// Statements that a connection keeps prepared: all that there are.
+const STATEMENTS: usize = 512;
+
+/// What went wrong in a transaction, if anything did that is not the statement's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Nothing.
+    Fine,
+    /// Another transaction won a race: the same work may succeed when it runs again.
+    Raced,
+    /// The connection is of no use any more.
+    Lost,
+}
+
+/// A connection, for one thread at a time.
+pub(in super::super) struct Session {
+    /// `None` once it is dropped.
+    client: Option<RefCell<Client>>,
+    statements: RefCell<HashMap<String, Statement>>,
+    fate: Cell<Fate>,
+}
+
+// === impl Session ===
+
+impl Session {
+    pub(super) fn new(client: Client) -> Self {
+        Self {
+            client: Some(RefCell::new(client)),
+            statements: RefCell::default(),
+            fate: Cell::new(Fate::Fine),
+        }
+    }
+
+    pub(super) fn fate(&self) -> Fate {
+        self.fate.get()
+    }
+
+    pub(super) fn cancel_token(&self) -> Result<CancelToken, StoreError> {
+        self.client().map(|client| client.cancel_token())
+    }
+
+    /// Runs statements without values, one after the other.
+    pub(super) fn batch(&self, sql: &str) -> Result<(), StoreError> {
+        let done = self.client()?.batch_execute(sql);
+        done.map_err(|error| self.failed(error))
+    }
+
+    /// Begins a transaction, in which nothing has gone wrong yet.
+    pub(super) fn begin(&self, sql: &str) -> Result<(), StoreError> {
+        self.fate.set(Fate::Fine);
+        self.batch(sql)
+    }
+
+    /// Begins a read of one moment.
+    pub(in super::super) fn begin_read(&self) -> Result<(), StoreError> {
+        self.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    }
+
+    /// Ends it, and returns whether the connection can be used again.
+    pub(in super::super) fn end_read(&self) -> bool {
+        self.batch("ROLLBACK").is_ok() && self.fate() == Fate::Fine
+    }
+
+    pub(in super::super) fn execute(&self, sql: &str, params: &[&dyn Param]) -> Result<usize, StoreError> {
+        let statement = self.prepare(sql)?;
+        let values = values(params)?;
+        let changed = self.client()?.execute(&statement, &references(&values));
+        let changed = changed.map_err(|error| self.failed(error))?;
+        Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+    }
+
+    pub(in super::super) fn rows<T, C: FromIterator<T>>(
+        &self,
+        sql: &str,
+        params: &[&dyn Param],
+        mut read: impl FnMut(Row<'_>) -> Result<T, StoreError>,
+    ) -> Result<C, StoreError> {
+        let rows = self.query(sql, params)?;
+        rows.iter().map(|row| read(Row(Source::Postgres(row)))).collect()
+    }
+
+    pub(in super::super) fn row<T>(
+        &self,
+        sql: &str,
+        params: &[&dyn Param],
+        read: impl FnOnce(Row<'_>) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let rows = self.query(sql, params)?;
+        rows.first()
+            .map(|row| read(Row(Source::Postgres(row))))
+            .transpose()
+    }
+
+    fn query(&self, sql: &str, params: &[&dyn Param]) -> Result<Vec<postgres::Row>, StoreError> {
+        let statement = self.prepare(sql)?;
+        let values = values(params)?;
+        let rows = self.client()?.query(&statement, &references(&values));
+        rows.map_err(|error| self.failed(error))
+    }
+
+    fn prepare(&self, sql: &str) -> Result<Statement, StoreError> {
+        if let Some(statement) = self.statements.borrow().get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client()?.prepare(&numbered(sql));
+        let statement = statement.map_err(|error| self.failed(error))?;
+        let mut statements = self.statements.borrow_mut();
+        if statements.len() >= STATEMENTS {
+            statements.clear();
+        }
+        statements.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    fn client(&self) -> Result<RefMut<'_, Client>, StoreError> {
+        let client = self.client.as_ref().ok_or(StoreError::Closed)?;
+        Ok(client.borrow_mut())
+    }
+
+    fn failed(&self, error: postgres::Error) -> StoreError {
+        let lost = [
+            SqlState::ADMIN_SHUTDOWN,
+            SqlState::CRASH_SHUTDOWN,
+            SqlState::CANNOT_CONNECT_NOW,
+            SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+            // The primary has become a standby.
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+        ];
+        let raced = [
+            SqlState::T_R_SERIALIZATION_FAILURE,
+            SqlState::T_R_DEADLOCK_DETECTED,
+            SqlState::LOCK_NOT_AVAILABLE,
+        ];
+        let fate = match error.code() {
+            Some(code) if lost.contains(code) => Fate::Lost,
+            Some(code) if raced.contains(code) => Fate::Raced,
+            // Not an answer of the database.
+            None if error.is_closed() || self.client().is_ok_and(|client| client.is_closed()) => Fate::Lost,
+            _ => Fate::Fine,
+        };
+        // A transaction that lost a race is over, and so is a connection: what follows in it only fails for that reason.
+        if self.fate.get() == Fate::Fine || fate == Fate::Lost {
+            self.fate.set(fate);
+        }
+        error.into()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let client = self.client.take();
+        // A client says goodbye on a runtime of its own, which must not end on a thread of the server's.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            std::thread::spawn(move || drop(client));
+        }
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("fate", &self.fate)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The value in a column of a row.
+pub(in super::super) fn value(row: &postgres::Row, column: usize) -> Result<Value<'_>, StoreError> {
+    Ok(row.try_get(column)?)
+}
+
+fn values<'a>(params: &'a [&'a dyn Param]) -> Result<Vec<Value<'a>>, StoreError> {
+    params.iter().copied().map(Param::value).collect()
+}
+
+fn references<'a>(values: &'a [Value<'a>]) -> Vec<&'a (dyn ToSql + Sync)> {
+    values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
+}
+
+/// The statement with PostgreSQL's placeholders, `$1`, in place of `?1`. No text of a statement has a question mark.
+fn numbered(sql: &str) -> String {
+    sql.replace('?', "$")
+}
+
+// === impl StoreError ===
+
+impl From<postgres::Error> for StoreError {
+    fn from(error: postgres::Error) -> Self {
+        match error.code() {
+            Some(&SqlState::DISK_FULL) => Self::Full,
+            Some(&SqlState::QUERY_CANCELED) => Self::TooSlow,
+            _ => Self::Database(Arc::new(Told(error))),
+        }
+    }
+}
+
+/// An error whose text has its cause, which PostgreSQL's client leaves to the caller.
+#[derive(Debug)]
+struct Told(postgres::Error);
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        match std::error::Error::source(&self.0) {
+            Some(cause) => write!(f, ": {cause}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Told {}

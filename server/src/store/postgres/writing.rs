@@ -1,0 +1,224 @@
+//! The connection that writes.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    super::{
+        StoreError, Tx,
+        tx::Engine,
+        writer::{Commit, Job},
+    },
+    Address, Session, schema,
+    session::Fate,
+};
+use crate::{hex, random};
+
+/// Names the lock that a server holds while it uses the database: "homeport" in ASCII.
+const LOCK: i64 = 0x686f_6d65_706f_7274;
+
+/// How long jobs wait for a database that does not answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long they wait for the lock that this server's own lost connection may still hold.
+const LOCK_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Pause between two tries to connect.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// How often work runs that loses races.
+const TRIES: u32 = 20;
+
+/// See the module.
+#[derive(Debug)]
+pub(in super::super) struct Writing {
+    address: Address,
+    /// How this connection calls itself: so it finds its own remains after it was lost.
+    name: String,
+    tx: Option<Tx>,
+    /// The connection was lost during a commit, and nobody knows yet whether that happened.
+    uncertain: bool,
+}
+
+/// How a try to commit ended.
+#[derive(Debug)]
+enum Outcome {
+    Committed,
+    /// A job failed, and nothing of the others may be lost: each gets a savepoint.
+    Apart,
+    Raced,
+    Lost,
+}
+
+// === impl Writing ===
+
+impl Writing {
+    /// Connects, makes sure that no other server uses the database, and brings it up to date.
+    pub(in super::super) fn open(address: &Address) -> Result<Self, StoreError> {
+        let address = address.clone();
+        // The client blocks on a runtime of its own, which cannot be started on a thread of the server's.
+        let opening = thread::spawn(move || Self::open_here(&address));
+        opening.join().unwrap_or(Err(StoreError::Closed))
+    }
+
+    fn open_here(address: &Address) -> Result<Self, StoreError> {
+        let mut writing = Self {
+            address: address.clone(),
+            name: format!("homeport-server writer {}", hex(&random::<4>())),
+            tx: None,
+            uncertain: false,
+        };
+        let session = address.connect(&writing.name)?;
+        if !lock(&session)? {
+            return Err(StoreError::InUse);
+        }
+        schema::migrate(&session)?;
+        writing.tx = Some(Tx::remote(session));
+        Ok(writing)
+    }
+
+    /// Connects again, and takes the lock from its own lost connection.
+    fn reconnect(&self) -> Result<Tx, StoreError> {
+        let since = Instant::now();
+        loop {
+            let connected = self.address.connect(&self.name).and_then(|session| {
+                // One that is active may be in the middle of a commit.
+                session.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                     WHERE application_name = ?1 AND pid <> pg_backend_pid() AND state <> 'active'",
+                    &[&self.name],
+                )?;
+                if lock(&session)? {
+                    Ok(session)
+                } else {
+                    Err(StoreError::InUse)
+                }
+            });
+            match connected {
+                Ok(session) => {
+                    tracing::info!("connected to the database again");
+                    return Ok(Tx::remote(session));
+                }
+                Err(StoreError::InUse) if since.elapsed() < LOCK_PATIENCE => thread::sleep(PAUSE),
+                Err(error) if since.elapsed() >= PATIENCE => return Err(error),
+                Err(_) => thread::sleep(PAUSE),
+            }
+        }
+    }
+
+    /// Runs the jobs once, and commits them.
+    fn attempt(&mut self, batch: &mut [Box<dyn Job>], mark: i64, apart: bool) -> Result<Outcome, StoreError> {
+        let tx = match self.tx.take() {
+            Some(tx) => tx,
+            None => self.reconnect()?,
+        };
+        let Engine::Postgres(session) = &tx.0 else {
+            return Err(StoreError::Closed);
+        };
+        let mut committing = false;
+        let done = transact(&tx, session, batch, mark, apart, self.uncertain, &mut committing);
+        let outcome = match (done, session.fate()) {
+            (Ok(outcome), Fate::Fine) => Ok(outcome),
+            (_, Fate::Lost) => {
+                tracing::warn!("the connection to the database was lost");
+                self.uncertain |= committing;
+                return Ok(Outcome::Lost);
+            }
+            (_, Fate::Raced) => Ok(Outcome::Raced),
+            (Err(error), Fate::Fine) => Err(error),
+        };
+        if !matches!(outcome, Ok(Outcome::Committed)) && session.batch("ROLLBACK").is_err() {
+            return Ok(Outcome::Lost);
+        }
+        if matches!(outcome, Ok(Outcome::Committed)) {
+            self.uncertain = false;
+        }
+        self.tx = Some(tx);
+        outcome
+    }
+}
+
+impl Commit for Writing {
+    fn commit(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+        let mark = i64::from_ne_bytes(random());
+        let (mut apart, mut raced, mut lost) = (false, 0, 0);
+        let done = loop {
+            match self.attempt(batch, mark, apart) {
+                Ok(Outcome::Committed) => break Ok(()),
+                Ok(Outcome::Apart) => apart = true,
+                Ok(Outcome::Raced) if raced < TRIES => {
+                    raced += 1;
+                    // The other one needs time to end.
+                    thread::sleep(Duration::from_millis(
+                        u64::from(random::<1>()[0]) * u64::from(raced) / 16,
+                    ));
+                }
+                // Memory must not fall behind what may be committed: nothing goes on before that is known.
+                Ok(_) | Err(StoreError::Database(_) | StoreError::TooSlow) if self.uncertain => {
+                    tracing::error!(
+                        "the connection was lost during a commit, and the database does not answer since"
+                    );
+                    thread::sleep(PATIENCE);
+                }
+                Ok(Outcome::Raced) => break Err(StoreError::Busy),
+                Ok(Outcome::Lost) if lost < TRIES => lost += 1,
+                Ok(Outcome::Lost) => break Err(StoreError::Closed),
+                Err(error) => break Err(error),
+            }
+        };
+        self.uncertain = false;
+        done
+    }
+}
+
+/// One transaction. `committing` is set when its end has been asked for.
+fn transact(
+    tx: &Tx,
+    session: &Session,
+    batch: &mut [Box<dyn Job>],
+    mark: i64,
+    apart: bool,
+    uncertain: bool,
+    committing: &mut bool,
+) -> Result<Outcome, StoreError> {
+    session.begin("BEGIN ISOLATION LEVEL SERIALIZABLE")?;
+    if uncertain {
+        // Waits for the end of the lost transaction, if it has none yet.
+        let last = session.row("SELECT batch FROM homeport FOR UPDATE", &[], |row| row.get(0))?;
+        if last == Some(mark) {
+            session.batch("COMMIT")?;
+            return Ok(Outcome::Committed);
+        }
+    }
+    let alone = batch.len() == 1;
+    for job in batch {
+        if apart {
+            session.batch("SAVEPOINT job")?;
+        }
+        let keep = job.run(tx);
+        if session.fate() != Fate::Fine {
+            return Ok(Outcome::Raced);
+        }
+        match (keep, alone, apart) {
+            (true, _, false) => {}
+            (true, _, true) => session.batch("RELEASE job")?,
+            (false, true, _) => {
+                session.batch("ROLLBACK")?;
+                return Ok(Outcome::Committed);
+            }
+            (false, false, true) => session.batch("ROLLBACK TO job; RELEASE job")?,
+            (false, false, false) => return Ok(Outcome::Apart),
+        }
+    }
+    session.execute("UPDATE homeport SET batch = ?1", &[&mark])?;
+    *committing = true;
+    session.batch("COMMIT")?;
+    Ok(Outcome::Committed)
+}
+
+fn lock(session: &Session) -> Result<bool, StoreError> {
+    let locked = session.row("SELECT pg_try_advisory_lock(?1)", &[&LOCK], |row| row.get(0))?;
+    Ok(locked == Some(true))
+}
