@@ -34,7 +34,7 @@ demo *args: (setup "build")
     exec {{bin}}/demo {{programs}} "$@"
 
 # Everything that a change must pass
-test: (setup "build" "test") web lint audit bsp-lint unit root-test web-test boards
+test: (setup "build" "test") web lint audit bsp-lint unit postgres-test root-test web-test boards
 
 # What `test` runs on booted boards; beside it, on boards that mostly wait, what the agent costs
 [private]
@@ -75,6 +75,11 @@ yocto *trees: (setup "build" "yocto")
 unit: web
     cargo test --workspace --all-features --quiet
 
+# The server's tests beside a PostgreSQL that they start, and those that need one
+postgres-test: (setup "build" "test") web
+    scripts/with-postgres cargo test -p homeport-server --all-features --quiet --lib --test api
+    scripts/with-postgres cargo test -p homeport-server --all-features --quiet --lib --test api -- --ignored postgres
+
 # Tests that mount file systems, and so need root: a full disk, and the oldest RAUC that is supported
 root-test: (setup "build" "root-test") web
     #!/usr/bin/env bash
@@ -84,7 +89,7 @@ root-test: (setup "build" "root-test") web
         exit 1
     fi
     # In a namespace of its own, no mount outlives the tests.
-    unshare --mount cargo test --workspace --all-features --quiet --lib --bins --tests -- --ignored
+    unshare --mount cargo test --workspace --all-features --quiet --lib --bins --tests -- --ignored --skip postgres
 
 # Input that libFuzzer makes up, for what reads strangers' and devices' bytes: fuzz (SECONDS for each (TARGET...))
 [positional-arguments]

@@ -21,9 +21,9 @@ use futures_util::{StreamExt as _, future::join_all, stream};
 use homeport_protocol::{DeviceId, Record, Sequenced, senml::Pack};
 use homeport_server::{
     ca::{Authority, CertificateRequest},
-    store::{Database, Store},
+    store::{Database, Store, postgres::Address},
 };
-use homeport_testkit::{Device, DeviceKey, tls};
+use homeport_testkit::{Device, DeviceKey, postgres, tls};
 use mqtt_proto::v5::PubackReasonCode;
 use rustls::ClientConfig;
 
@@ -98,7 +98,11 @@ async fn main() {
 /// Devices in the database of a server that has never run.
 async fn pair(directory: &Path) -> Vec<Paired> {
     let authority = Authority::open(directory).unwrap();
-    let store = Store::open(&Database::Embedded, directory).unwrap();
+    let database = match postgres::database(directory) {
+        Some(address) => Database::Postgres(Address::parse(&address, None, None).unwrap()),
+        None => Database::Embedded,
+    };
+    let store = Store::open(&database, directory).unwrap();
     let key = DeviceKey::generate();
     let request = CertificateRequest::parse(&key.request()).unwrap();
     let paired = (0..DEVICES).map(|number| {
@@ -136,7 +140,9 @@ async fn connect(devices: &[Paired], address: SocketAddr) -> Vec<Connected> {
 
 impl Server {
     fn start(directory: &Path) -> (Self, SocketAddr) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_homeport-server"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_homeport-server"));
+        command.envs(postgres::database(directory).map(|address| ("HOMEPORT_DATABASE", address)));
+        let mut child = command
             .args(["--https-listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0"])
             .args(["--host-name", "localhost", "--data-dir"])
             .arg(directory)

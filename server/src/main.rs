@@ -10,7 +10,7 @@ use homeport_server::{
     backup::{self, Options},
     config::Settings,
     log, pairing, people, server,
-    store::Store,
+    store::{Database, Store, moving},
 };
 use nix::sys::stat::{Mode, umask};
 use time::OffsetDateTime;
@@ -41,6 +41,9 @@ enum Action {
     Backup(Box<BackUp>),
     /// Restore the data directory from a backup; the server must not be running
     Restore(Box<Restore>),
+    /// Copy the database between the data directory and PostgreSQL
+    #[command(subcommand)]
+    Database(DatabaseAction),
     /// Readmit certificates that the database does not know, after you put an older one in place by hand; the server must not be running
     Readmit(Box<Readmit>),
 }
@@ -78,6 +81,21 @@ struct ResetPassword {
     user: String,
 }
 
+#[derive(Debug, Subcommand)]
+enum DatabaseAction {
+    /// Copy the database in the data directory to the one that --database names, and compare both; the server must not be running
+    Copy(Box<CopyDatabase>),
+}
+
+#[derive(Debug, Args)]
+struct CopyDatabase {
+    #[command(flatten)]
+    settings: Settings,
+    /// Copy what --database names to a new database in the data directory
+    #[arg(long)]
+    back: bool,
+}
+
 #[derive(Debug, Args)]
 struct Readmit {
     #[command(flatten)]
@@ -102,6 +120,7 @@ fn main() -> ExitCode {
         Some(Action::ResetPassword(reset)) => reset_password(*reset),
         Some(Action::Backup(backup)) => back_up(*backup),
         Some(Action::Restore(backup)) => restore(*backup),
+        Some(Action::Database(DatabaseAction::Copy(command))) => copy_database(*command),
         Some(Action::Readmit(command)) => readmit(*command),
     };
     match done {
@@ -156,10 +175,48 @@ fn open(settings: Settings) -> Result<Store, Box<dyn std::error::Error>> {
     Ok(Store::open(&config.database, &config.data_dir)?)
 }
 
+fn copy_database(command: CopyDatabase) -> Result<(), Box<dyn std::error::Error>> {
+    let config = command.settings.complete()?;
+    let Database::Postgres(address) = &config.database else {
+        return Err(
+            "name the PostgreSQL with --database, HOMEPORT_DATABASE, or `database` in the settings file"
+                .into(),
+        );
+    };
+    backup::finish_restore(&config.data_dir)?;
+    let (copied, aside) = if command.back {
+        (moving::from_postgres(address, &config.data_dir)?, None)
+    } else {
+        let (copied, aside) = moving::to_postgres(&config.data_dir, address)?;
+        (copied, Some(aside))
+    };
+    for table in &copied {
+        println!("{:>12} {:<16} sha256 {}", table.rows, table.table, table.sha256);
+    }
+    let rows: u64 = copied.iter().map(|table| table.rows).sum();
+    println!("Copied {rows} rows. The copy was read again, and is the same.");
+    match aside {
+        Some(aside) => println!(
+            "The old database is {} now: keep it until you trust the new one. Start the server with the same --database.",
+            aside.display()
+        ),
+        None => println!(
+            "Start the server without --database. What is in PostgreSQL stays there: delete it when you trust the copy."
+        ),
+    }
+    Ok(())
+}
+
 fn back_up(command: BackUp) -> Result<(), Box<dyn std::error::Error>> {
     let config = command.settings.complete()?;
     let authority = config.authority.as_ref();
-    let made = backup::back_up(&config.data_dir, authority, &command.file, !command.no_bundles)?;
+    let made = backup::back_up(
+        &config.data_dir,
+        &config.database,
+        authority,
+        &command.file,
+        !command.no_bundles,
+    )?;
     for id in made.missing {
         eprintln!("left out the bundle {id}: its file is gone");
     }
@@ -178,7 +235,7 @@ fn restore(command: Restore) -> Result<(), Box<dyn std::error::Error>> {
         replace: command.replace,
         readmit: command.readmit,
     };
-    let restored = backup::restore(&command.file, &config.data_dir, options)?;
+    let restored = backup::restore(&command.file, &config.data_dir, &config.database, options)?;
     let created = OffsetDateTime::from_unix_timestamp(restored.created_ms / 1000)?;
     println!(
         "{} is as it was on {} at {:02}:{:02}:{:02} UTC. Start the server.",

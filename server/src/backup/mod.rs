@@ -21,7 +21,7 @@ pub use self::{
 use crate::{
     blob::{self, Bundles},
     ca, files, now_ms, people,
-    store::{self, StoreError, Tx, offline},
+    store::{self, Database, StoreError, Tx, moving, offline},
 };
 
 /// Why a backup or a restore failed. The present state is unchanged.
@@ -93,11 +93,12 @@ pub struct Made {
     pub missing: Vec<String>,
 }
 
-/// Writes a backup of `data_dir`, whose server may be running, to the new file `to`, which only its owner can read.
+/// Writes a backup of `data_dir` and of its database, whose server may be running, to the new file `to`, which only its owner can read.
 ///
 /// `authority` names the files of an authority outside the data directory.
 pub fn back_up(
     data_dir: &Path,
+    database: &Database,
     authority: Option<&(PathBuf, PathBuf)>,
     to: &Path,
     with_bundles: bool,
@@ -108,7 +109,11 @@ pub fn back_up(
     if swap::is_unfinished(data_dir) {
         return Err(BackupError::Unfinished(data_dir.to_owned()));
     }
-    if !data_dir.join(store::DATABASE).exists() {
+    let holds_a_fleet = match database {
+        Database::Embedded => data_dir.join(store::DATABASE).exists(),
+        Database::Postgres(_) => data_dir.join(ca::CERTIFICATE_FILE).exists() || authority.is_some(),
+    };
+    if !holds_a_fleet {
         return Err(BackupError::NoData(data_dir.to_owned()));
     }
     let failed = |source| file_error(to, source);
@@ -122,8 +127,12 @@ pub fn back_up(
         .prefix(".homeport-backup-")
         .tempdir_in(directory)
         .map_err(failed)?;
-    let database = work.path().join(store::DATABASE);
-    offline::copy(data_dir, &database).map_err(|error| match error {
+    let copy = work.path().join(store::DATABASE);
+    let copied = match database {
+        Database::Embedded => offline::copy(data_dir, &copy),
+        Database::Postgres(address) => moving::export(address, &copy).map(drop),
+    };
+    copied.map_err(|error| match error {
         StoreError::Full => BackupError::Full(to.to_owned()),
         error => error.into(),
     })?;
@@ -151,11 +160,11 @@ pub fn back_up(
     }
     let (bundles, missing) = if with_bundles {
         let directory = Bundles::open(data_dir, 0).map_err(|source| file_error(data_dir, source))?;
-        add_bundles(&mut archive, &directory, &database, to)?
+        add_bundles(&mut archive, &directory, &copy, to)?
     } else {
         (0, Vec::new())
     };
-    let source = File::open(&database).map_err(failed)?;
+    let source = File::open(&copy).map_err(failed)?;
     archive.add(store::DATABASE, source).map_err(failed)?;
     archive.finish().map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;

@@ -20,7 +20,7 @@ use crate::{
     files, hex, now_ms,
     pairing::readmission::READMISSION,
     store::{
-        self, StoreError, Tx,
+        self, Database, StoreError, Tx, moving,
         offline::{self, Inherited},
     },
 };
@@ -55,9 +55,14 @@ pub struct Restored {
     pub missing: Vec<String>,
 }
 
-/// Restores `data_dir` from the backup `source`. Everything is checked before anything is touched: a restore that fails or is cut short
-/// leaves the present state.
-pub fn restore(source: &Path, data_dir: &Path, options: Options) -> Result<Restored, BackupError> {
+/// Restores `data_dir` and its database from the backup `source`. Everything is checked before anything is touched: a restore that fails or
+/// is cut short leaves the present state.
+pub fn restore(
+    source: &Path,
+    data_dir: &Path,
+    database: &Database,
+    options: Options,
+) -> Result<Restored, BackupError> {
     let failed = |source| file_error(data_dir, source);
     let file = File::open(source).map_err(|error| file_error(source, error))?;
     files::create_private_dir(data_dir).map_err(failed)?;
@@ -65,6 +70,13 @@ pub fn restore(source: &Path, data_dir: &Path, options: Options) -> Result<Resto
     let _lock = store::lock(data_dir)?;
     if !options.replace && !is_empty(data_dir).map_err(failed)? {
         return Err(BackupError::NotEmpty(data_dir.to_owned()));
+    }
+    let rows_are_elsewhere = match database {
+        Database::Embedded => false,
+        Database::Postgres(address) => moving::is_in_use(address)?,
+    };
+    if rows_are_elsewhere && !options.replace {
+        return Err(StoreError::NotEmpty.into());
     }
     let work = tempfile::Builder::new()
         .prefix(swap::PREFIX)
@@ -80,17 +92,28 @@ pub fn restore(source: &Path, data_dir: &Path, options: Options) -> Result<Resto
     let about = archive::unpack(BufReader::new(file), &new)?;
     Authority::load(&new.join(ca::CERTIFICATE_FILE), &new.join(ca::KEY_FILE))
         .map_err(|error| BackupError::Damaged(error.to_string()))?;
-    let database = new.join(store::DATABASE);
-    offline::check(&database).map_err(|error| match error {
+    let restored_rows = new.join(store::DATABASE);
+    offline::check(&restored_rows).map_err(|error| match error {
         StoreError::Corrupt(_) | StoreError::Database(_) => BackupError::Damaged(error.to_string()),
         error => error.into(),
     })?;
 
+    let old = match database {
+        Database::Postgres(address) if rows_are_elsewhere => {
+            // Kept like an old file.
+            let old = work.path().join(swap::OLD);
+            files::create_private_dir(&old).map_err(failed)?;
+            let old = old.join(store::DATABASE);
+            moving::export(address, &old)?;
+            old
+        }
+        _ => data_dir.join(store::DATABASE),
+    };
     let now_ms = now_ms();
-    let inherited = inherit(data_dir, &new, now_ms);
+    let inherited = inherit(data_dir, &old, &new, now_ms);
     let present = Bundles::open(data_dir, 0).map_err(failed)?;
     let restored = Bundles::open(&new, 0).map_err(failed)?;
-    let known: HashSet<String> = offline::read(&database, Tx::bundle_ids)?;
+    let known: HashSet<String> = offline::read(&restored_rows, Tx::bundle_ids)?;
     let newer = newer_bundles(&present, &known).map_err(failed)?;
     let mut missing: Vec<_> = known
         .into_iter()
@@ -99,11 +122,11 @@ pub fn restore(source: &Path, data_dir: &Path, options: Options) -> Result<Resto
     missing.sort();
     let newer: Vec<_> = newer
         .into_iter()
-        .map(|bundle| Ok((projects(data_dir, &database, &bundle.id)?, bundle)))
+        .map(|bundle| Ok((projects(&old, &restored_rows, &bundle.id)?, bundle)))
         .filter(|found| !matches!(found, Ok((projects, _)) if projects.is_empty()))
         .collect::<Result<_, StoreError>>()?;
     let offered: Vec<_> = newer.iter().map(|(_, bundle)| bundle.id.clone()).collect();
-    offline::change(&database, |tx| {
+    offline::change(&restored_rows, |tx| {
         // A person whose session the backup holds may have logged out since.
         tx.delete_sessions()?;
         // The same for a token that was revoked, or whose user was disabled.
@@ -130,7 +153,14 @@ pub fn restore(source: &Path, data_dir: &Path, options: Options) -> Result<Resto
             detail,
         )
     })?;
+    if let Database::Postgres(_) = database {
+        fs::rename(&restored_rows, new.join(moving::RESTORED)).map_err(failed)?;
+    }
     let aside = swap::decide(work.path(), data_dir)?;
+    if let Database::Postgres(address) = database {
+        // If this is cut short, the next start does it.
+        moving::import_restored(data_dir, address)?;
+    }
     Ok(Restored {
         created_ms: about.created_ms,
         aside,
@@ -141,13 +171,12 @@ pub fn restore(source: &Path, data_dir: &Path, options: Options) -> Result<Resto
 }
 
 /// Takes over from the old database which certificates may connect, if it belongs to the same authority.
-fn inherit(data_dir: &Path, new: &Path, now_ms: i64) -> Option<Inherited> {
+fn inherit(data_dir: &Path, old: &Path, new: &Path, now_ms: i64) -> Option<Inherited> {
     let read = |directory: &Path| fs::read(directory.join(ca::CERTIFICATE_FILE)).ok();
-    let old = data_dir.join(store::DATABASE);
     if !old.exists() || read(data_dir)? != read(new)? {
         return None;
     }
-    match offline::inherit(&new.join(store::DATABASE), &old, now_ms) {
+    match offline::inherit(&new.join(store::DATABASE), old, now_ms) {
         Ok(inherited) => Some(inherited),
         Err(error) => {
             tracing::warn!(%error, "cannot read the database that is replaced: revoke again what was revoked since the backup");
@@ -158,10 +187,8 @@ fn inherit(data_dir: &Path, new: &Path, now_ms: i64) -> Option<Inherited> {
 
 /// The projects that get a bundle which is newer than the backup: those that had it, if they are in the restored database. If nobody knows
 /// them any more, everybody gets it in a fleet without projects, and nobody in one with projects.
-fn projects(data_dir: &Path, restored: &Path, bundle: &str) -> Result<Vec<String>, StoreError> {
-    let had = offline::read(&data_dir.join(store::DATABASE), |tx| {
-        tx.projects_of_bundle(bundle)
-    });
+fn projects(old: &Path, restored: &Path, bundle: &str) -> Result<Vec<String>, StoreError> {
+    let had = offline::read(old, |tx| tx.projects_of_bundle(bundle));
     offline::read(restored, |tx| match had {
         Ok(had) if !had.is_empty() => had
             .into_iter()

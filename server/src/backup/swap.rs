@@ -25,7 +25,7 @@ const MOVING_IN: &str = ".restore-in";
 pub(super) const NEW: &str = "new";
 
 /// In it: the old files.
-const OLD: &str = "old";
+pub(super) const OLD: &str = "old";
 
 /// Whether a swap was decided and not finished.
 pub(super) fn is_unfinished(data_dir: &Path) -> bool {

@@ -152,6 +152,15 @@ impl Admission for Fleet {
 // === impl Inner ===
 
 impl Inner {
+    /// The room on this machine's disk, if the rows are on it.
+    pub(crate) fn room_for_rows(&self) -> Room {
+        if self.store.is_embedded() {
+            self.disk.room()
+        } else {
+            Room::Enough
+        }
+    }
+
     /// Adds the facts that only memory holds.
     pub(crate) fn complete(&self, mut device: Device) -> Device {
         self.live.complete(&mut device);

@@ -95,7 +95,7 @@ impl Handler for Fleet {
     }
 
     async fn telemetry(&self, device: &DeviceId, batch: Sequenced<Pack>) -> Result<(), HandlerError> {
-        if self.0.disk.room() != Room::Enough {
+        if self.0.room_for_rows() != Room::Enough {
             return Err(HandlerError::Quota("the server's disk is nearly full"));
         }
         // A message costs a turn of the writer, even if it is empty or a repeat.
@@ -152,7 +152,7 @@ impl Handler for Fleet {
         device: &DeviceId,
         report: Sequenced<Report>,
     ) -> Result<Vec<Command>, HandlerError> {
-        if self.0.disk.room() == Room::None {
+        if self.0.room_for_rows() == Room::None {
             return Err(HandlerError::Quota("the server's disk is full"));
         }
         // PUBACK waits as well, without loss: the agent keeps a report until PUBACK comes. The agent sends 8 at a time, so each waits for

@@ -13,6 +13,8 @@ use std::{
 use homeport_protocol::DeviceId;
 use nix::fcntl::{Flock, FlockArg};
 
+mod copy;
+pub mod moving;
 pub mod offline;
 mod page;
 pub mod postgres;
@@ -35,6 +37,7 @@ use self::{
 pub struct Store {
     writer: Writer,
     readers: Arc<Readers>,
+    is_embedded: bool,
     _lock: Arc<Flock<File>>,
 }
 
@@ -61,6 +64,21 @@ pub enum StoreError {
         "another homeport-server uses the database: stop it first, or give this one a database of its own"
     )]
     InUse,
+    /// A fleet is there already.
+    #[error("PostgreSQL holds a fleet already: name a database of its own")]
+    NotEmpty,
+    /// There is nothing to copy.
+    #[error("there is no {}: check --data-dir", .0.display())]
+    NoDatabase(PathBuf),
+    /// A file is in the way.
+    #[error("{} exists already: move it away", .0.display())]
+    Exists(PathBuf),
+    /// The data directory has a database that nobody reads.
+    #[error(
+        "PostgreSQL holds no fleet yet, and {} is a database: `homeport-server database copy` copies it; to begin a new fleet, move it away",
+        .0.display()
+    )]
+    NotCopied(PathBuf),
     /// Other transactions won every race.
     #[error("the database is too busy: try again")]
     Busy,
@@ -118,13 +136,19 @@ impl Store {
                 (Writer::start(writing)?, Source::Sqlite(path))
             }
             Database::Postgres(address) => {
-                let writing = postgres::Writing::open(address)?;
+                moving::import_restored(data_dir, address)?;
+                let mut writing = postgres::Writing::open(address)?;
+                let file = data_dir.join(DATABASE);
+                if file.exists() && writing.change(Tx::has_no_users)? {
+                    return Err(StoreError::NotCopied(file));
+                }
                 (Writer::start(writing)?, Source::Postgres(address.clone()))
             }
         };
         Ok(Self {
             writer,
             readers: Arc::new(Readers::new(&source)),
+            is_embedded: matches!(database, Database::Embedded),
             _lock: lock,
         })
     }
@@ -187,6 +211,12 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         self.readers.long.run(job).await
+    }
+
+    /// Whether the rows are in a file of the data directory.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        self.is_embedded
     }
 
     /// Whether the last transaction could not be committed: the disk is full or broken.

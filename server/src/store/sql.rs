@@ -66,7 +66,8 @@ impl<'a> Row<'a> {
         }
     }
 
-    fn value(self, column: usize) -> Result<Value<'a>, StoreError> {
+    /// The value in this column, whatever it is.
+    pub(super) fn value(self, column: usize) -> Result<Value<'a>, StoreError> {
         match self.0 {
             Source::Sqlite(row) => super::sqlite::value(row, column),
             Source::Postgres(row) => super::postgres::value(row, column),

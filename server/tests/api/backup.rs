@@ -17,7 +17,9 @@ use std::{
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{Device, Person, Server, bundle, give_data, json as body, program, until};
+use crate::support::{
+    Device, Person, Server, bundle, give_data, is_on_postgres, json as body, program, until,
+};
 
 fn run(action: &str, file: &Path, data_dir: &Path, options: &[&str]) -> Output {
     program(data_dir)
@@ -291,6 +293,10 @@ fn certificates_that_only_the_lost_database_knew_come_back_when_they_are_let() {
 
 #[test]
 fn an_older_database_that_is_put_in_place_by_hand_deletes_nothing() {
+    if is_on_postgres() {
+        // This is about the file that somebody copies.
+        return;
+    }
     let server = Server::start();
     let device = server.log_in().pair(&server);
     let data = server.kill();
@@ -353,7 +359,7 @@ fn what_is_no_whole_backup_changes_nothing() {
         fs::write(&bad, bytes).unwrap();
         let said = refusal(run("restore", &bad, data.path(), &["--replace"]));
         assert!(said.contains(because), "{because}: {said}");
-        assert_eq!(content(data.path()), before, "{because}");
+        assert!(content(data.path()) == before, "{because}");
     };
 
     refused(b"", "not a backup");

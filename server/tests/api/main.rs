@@ -13,6 +13,7 @@ mod flood;
 mod live;
 mod matrix;
 mod people;
+mod postgres;
 mod support;
 mod tables;
 mod trust;

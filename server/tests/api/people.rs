@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::{Server, json, problem, program};
+use crate::support::{Server, is_on_postgres, json, problem, program};
 
 #[test]
 fn only_who_is_logged_in_gets_in() {
@@ -275,7 +275,8 @@ fn passwords_change_and_are_reset() {
 fn secrets_are_not_readable_for_others() {
     use std::os::unix::fs::PermissionsExt as _;
     let server = Server::start();
-    for file in ["first-admin-password", "homeport.db", "ca-key.pem", "server.pem"] {
+    let database = if is_on_postgres() { "lock" } else { "homeport.db" };
+    for file in ["first-admin-password", database, "ca-key.pem", "server.pem"] {
         let mode = std::fs::metadata(server.data_dir().join(file))
             .unwrap()
             .permissions()

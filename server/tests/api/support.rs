@@ -171,7 +171,12 @@ impl Server {
 
     /// A server with the data of another one, which has ended.
     pub(crate) fn start_in(directory: Arc<TempDir>) -> Self {
-        let mut child = program(directory.path())
+        Self::start_as(program(directory.path()), directory)
+    }
+
+    /// A server whose command line begins like this, with its data in `directory`.
+    pub(crate) fn start_as(mut program: Command, directory: Arc<TempDir>) -> Self {
+        let mut child = program
             .env("HOMEPORT_LOG", "warn")
             .args(["--https-listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0"])
             .args(["--host-name", "localhost", "--host-name", "127.0.0.1"])
@@ -254,6 +259,15 @@ impl Person {
             .body(body)
             .unwrap();
         self.agent.run(request).unwrap()
+    }
+
+    /// Somebody whose session began at another server.
+    pub(crate) fn of(server: &Server, other: &Self) -> Self {
+        Self {
+            agent: server.agent(),
+            url: server.url(),
+            token: other.token.clone(),
+        }
     }
 
     /// Somebody else, who shows this token.

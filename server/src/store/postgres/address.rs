@@ -11,11 +11,11 @@ use postgres::{
     Client, Config, NoTls,
     config::{Host, SslMode, TargetSessionAttrs},
 };
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{super::StoreError, Session};
+use super::{super::StoreError, Session, trust::Trust};
 
 /// Certificates of the authorities that the system trusts, on Debian, Alpine and the images of containers.
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -193,16 +193,14 @@ fn tls(authorities: Option<&Path>) -> Result<MakeRustlsConnect, AddressError> {
         path: path.to_owned(),
         cause,
     };
-    let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))?;
-    roots.add_parsable_certificates(certificates.filter_map(Result::ok));
-    if roots.is_empty() {
-        return Err(failed("it holds no certificate in PEM".into()));
-    }
+    let trust = Trust::new(certificates.filter_map(Result::ok).collect())
+        .ok_or_else(|| failed("it holds no certificate in PEM".into()))?;
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| failed(error.to_string()))?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(trust))
         .with_no_client_auth();
     Ok(MakeRustlsConnect::new(config))
 }

@@ -4,6 +4,9 @@ mod address;
 mod cancel;
 mod schema;
 mod session;
+#[cfg(test)]
+mod tests;
+mod trust;
 mod values;
 mod writing;
 
@@ -31,6 +34,23 @@ pub(super) fn open_to_read(address: &Address) -> Result<Tx, StoreError> {
     let session = address.connect(READER)?;
     session.batch("SET default_transaction_read_only = on")?;
     Ok(Tx::remote(session))
+}
+
+/// Reads what is there at one moment.
+pub(super) fn read<T: Send + 'static>(
+    address: &Address,
+    job: impl FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let address = address.clone();
+    // The client blocks on a runtime of its own, which cannot be started on a thread of the server's.
+    let reading = std::thread::spawn(move || {
+        let tx = open_to_read(&address)?;
+        if let Engine::Postgres(session) = &tx.0 {
+            session.begin_read()?;
+        }
+        job(&tx)
+    });
+    reading.join().unwrap_or(Err(StoreError::Closed))
 }
 
 /// See [`Tx::probe`].

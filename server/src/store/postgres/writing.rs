@@ -79,6 +79,21 @@ impl Writing {
         Ok(writing)
     }
 
+    /// Changes something in one transaction, before there is a writer.
+    pub(in super::super) fn change<T: Send + 'static>(
+        &mut self,
+        job: impl FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let tx = self.tx.take().ok_or(StoreError::Closed)?;
+        let working = thread::spawn(move || {
+            let done = in_one_transaction(&tx, job);
+            (tx, done)
+        });
+        let (tx, done) = working.join().map_err(|_| StoreError::Closed)?;
+        self.tx = Some(tx);
+        done
+    }
+
     /// Connects again, and takes the lock from its own lost connection.
     fn reconnect(&self) -> Result<Tx, StoreError> {
         let since = Instant::now();
@@ -155,15 +170,15 @@ impl Commit for Writing {
                         u64::from(random::<1>()[0]) * u64::from(raced) / 16,
                     ));
                 }
+                Ok(Outcome::Lost) if lost < TRIES => lost += 1,
                 // Memory must not fall behind what may be committed: nothing goes on before that is known.
                 Ok(_) | Err(StoreError::Database(_) | StoreError::TooSlow) if self.uncertain => {
                     tracing::error!(
                         "the connection was lost during a commit, and the database does not answer since"
                     );
-                    thread::sleep(PATIENCE);
+                    thread::sleep(PAUSE);
                 }
                 Ok(Outcome::Raced) => break Err(StoreError::Busy),
-                Ok(Outcome::Lost) if lost < TRIES => lost += 1,
                 Ok(Outcome::Lost) => break Err(StoreError::Closed),
                 Err(error) => break Err(error),
             }
@@ -171,6 +186,18 @@ impl Commit for Writing {
         self.uncertain = false;
         done
     }
+}
+
+fn in_one_transaction<T>(tx: &Tx, job: impl FnOnce(&Tx) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let Engine::Postgres(session) = &tx.0 else {
+        return Err(StoreError::Closed);
+    };
+    // It may be about everything that there is.
+    session
+        .begin("BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")?;
+    let done = job(tx);
+    session.batch(if done.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    done
 }
 
 /// One transaction. `committing` is set when its end has been asked for.

@@ -1,0 +1,278 @@
+//! Copies everything from one database to another, of either kind, and checks that it arrived.
+
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    StoreError, Tx,
+    sql::{Param, Row, Value},
+    tx::Engine,
+};
+
+/// Rows that are read, and written, at a time.
+const ROWS: usize = 500;
+
+/// The tables, with their keys, and whether the database numbers their rows. A table comes after those that it refers to.
+pub(super) const TABLES: &[(&str, &[&str], bool)] = &[
+    ("projects", &["path"], false),
+    ("users", &["id"], true),
+    ("sessions", &["hash"], false),
+    ("devices", &["id"], false),
+    ("pairing_tokens", &["id"], true),
+    ("certificates", &["hash"], false),
+    ("groups", &["name"], false),
+    ("group_devices", &["name", "device"], false),
+    ("grants", &["id"], true),
+    ("access_tokens", &["id"], true),
+    ("bundles", &["id"], false),
+    ("bundle_projects", &["bundle", "project"], false),
+    ("deployments", &["id"], true),
+    ("updates", &["id"], true),
+    ("update_states", &["id"], true),
+    ("queues", &["device", "channel", "queue"], false),
+    ("series", &["id"], true),
+    ("samples", &["series", "at_ms"], false),
+    ("audit", &["id"], true),
+    ("readmissions", &["id"], true),
+];
+
+/// What was copied of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    /// Name of the table.
+    pub table: &'static str,
+    /// Its rows.
+    pub rows: u64,
+    /// SHA-256 of the rows, in the order of their key, in hex.
+    pub sha256: String,
+}
+
+/// A value that outlives its row.
+#[derive(Debug, Clone, PartialEq)]
+enum Kept {
+    Null,
+    Integer(i64),
+    Real(f64),
+    Text(String),
+    Blob(Vec<u8>),
+}
+
+/// A table of one database.
+struct Table {
+    name: &'static str,
+    key: &'static [&'static str],
+    columns: Vec<String>,
+}
+
+/// Copies every table from `from` to `to`, which has none of the rows, and reads both again to compare them. Both are in a transaction.
+pub(super) fn copy(from: &Tx, to: &Tx) -> Result<Vec<Copied>, StoreError> {
+    let mut copied = Vec::with_capacity(TABLES.len());
+    for (name, key, numbered) in TABLES {
+        let table = Table {
+            name,
+            key,
+            columns: columns(from, name)?,
+        };
+        table.pages(from, |rows| table.insert(to, rows))?;
+        if *numbered {
+            set_last_id(to, name, last_id(from, name)?)?;
+        }
+        let (source, target) = (table.sum(from)?, table.sum(to)?);
+        if source != target {
+            return Err(StoreError::Corrupt(format!(
+                "{name} is not the same after the copy: {} rows became {}",
+                source.rows, target.rows
+            )));
+        }
+        copied.push(target);
+    }
+    Ok(copied)
+}
+
+/// Deletes every row of a database in PostgreSQL.
+pub(super) fn clear(tx: &Tx) -> Result<(), StoreError> {
+    let names: Vec<_> = TABLES.iter().map(|(name, ..)| *name).collect();
+    tx.execute(&format!("TRUNCATE {}", names.join(", ")), &[])
+        .map(drop)
+}
+
+/// Names of a table's columns, in alphabetical order.
+pub(super) fn columns(tx: &Tx, table: &str) -> Result<Vec<String>, StoreError> {
+    let query = match &tx.0 {
+        Engine::Sqlite(_) => "SELECT name FROM pragma_table_info(?1) ORDER BY name",
+        Engine::Postgres(_) => {
+            "SELECT CAST(column_name AS TEXT) FROM information_schema.columns \
+             WHERE table_name = ?1 AND table_schema = current_schema() ORDER BY CAST(column_name AS TEXT) COLLATE \"C\""
+        }
+    };
+    tx.rows(query, &[&table], |row| row.get(0))
+}
+
+/// The highest number that a table's rows ever had: it is not used again.
+fn last_id(tx: &Tx, table: &str) -> Result<i64, StoreError> {
+    let highest: i64 = tx.value(&format!("SELECT coalesce(max(id), 0) FROM {table}"), &[])?;
+    let given: Option<i64> = match &tx.0 {
+        Engine::Sqlite(_) => tx.row(
+            "SELECT seq FROM sqlite_sequence WHERE name = ?1",
+            &[&table],
+            |row| row.get(0),
+        )?,
+        Engine::Postgres(_) => tx
+            .row(
+                "SELECT pg_sequence_last_value(CAST(pg_get_serial_sequence(?1, 'id') AS regclass))",
+                &[&table],
+                |row| row.get(0),
+            )?
+            .flatten(),
+    };
+    Ok(highest.max(given.unwrap_or(0)))
+}
+
+fn set_last_id(tx: &Tx, table: &str, last: i64) -> Result<(), StoreError> {
+    if last == 0 {
+        return Ok(());
+    }
+    match &tx.0 {
+        Engine::Sqlite(_) => {
+            tx.execute("DELETE FROM sqlite_sequence WHERE name = ?1", &[&table])?;
+            tx.execute(
+                "INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)",
+                &[&table, &last],
+            )?;
+        }
+        Engine::Postgres(_) => {
+            tx.value::<i64>(
+                "SELECT setval(CAST(pg_get_serial_sequence(?1, 'id') AS regclass), ?2)",
+                &[&table, &last],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+// === impl Table ===
+
+impl Table {
+    /// Reads the rows in the order of their key, some at a time.
+    fn pages(
+        &self,
+        tx: &Tx,
+        mut take: impl FnMut(&[Vec<Kept>]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let (columns, key) = (self.columns.join(", "), self.key.join(", "));
+        let marks: Vec<_> = (1..=self.key.len()).map(|number| format!("?{number}")).collect();
+        let behind = format!("WHERE ({key}) > ({})", marks.join(", "));
+        let mut last: Vec<Kept> = Vec::new();
+        loop {
+            let query = format!(
+                "SELECT {columns} FROM {} {} ORDER BY {key} LIMIT {ROWS}",
+                self.name,
+                if last.is_empty() { "" } else { &behind }
+            );
+            let params: Vec<&dyn Param> = last.iter().map(|value| value as &dyn Param).collect();
+            let rows: Vec<Vec<Kept>> = tx.rows(&query, &params, |row| self.keep(row))?;
+            take(&rows)?;
+            match rows.last() {
+                Some(row) if rows.len() == ROWS => last = self.key_of(row),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn keep(&self, row: Row<'_>) -> Result<Vec<Kept>, StoreError> {
+        (0..self.columns.len())
+            .map(|column| Ok(row.value(column)?.into()))
+            .collect()
+    }
+
+    fn key_of(&self, row: &[Kept]) -> Vec<Kept> {
+        self.key
+            .iter()
+            .filter_map(|name| self.columns.iter().position(|column| column == name))
+            .filter_map(|column| row.get(column).cloned())
+            .collect()
+    }
+
+    fn insert(&self, tx: &Tx, rows: &[Vec<Kept>]) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let width = self.columns.len();
+        let tuples: Vec<_> = (0..rows.len())
+            .map(|row| {
+                let marks: Vec<_> = (1..=width)
+                    .map(|column| format!("?{}", row * width + column))
+                    .collect();
+                format!("({})", marks.join(", "))
+            })
+            .collect();
+        let statement = format!(
+            "INSERT INTO {} ({}) VALUES {}",
+            self.name,
+            self.columns.join(", "),
+            tuples.join(", ")
+        );
+        let params: Vec<&dyn Param> = rows.iter().flatten().map(|value| value as &dyn Param).collect();
+        tx.execute(&statement, &params).map(drop)
+    }
+
+    fn sum(&self, tx: &Tx) -> Result<Copied, StoreError> {
+        let (mut hash, mut count) = (Sha256::new(), 0);
+        self.pages(tx, |rows| {
+            for value in rows.iter().flatten() {
+                value.add_to(&mut hash);
+            }
+            count += rows.len() as u64;
+            Ok(())
+        })?;
+        Ok(Copied {
+            table: self.name,
+            rows: count,
+            sha256: crate::hex(&hash.finalize()),
+        })
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// Adds a form of the value from which it can be read again.
+    fn add_to(&self, hash: &mut Sha256) {
+        let mut add = |kind: u8, bytes: &[u8]| {
+            hash.update([kind]);
+            hash.update((bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        };
+        match self {
+            Self::Null => add(0, &[]),
+            Self::Integer(number) => add(1, &number.to_be_bytes()),
+            Self::Real(number) => add(2, &number.to_bits().to_be_bytes()),
+            // PostgreSQL has no NUL in text: see `postgres::values`.
+            Self::Text(text) => add(3, text.replace('\0', "\u{fffd}").as_bytes()),
+            Self::Blob(bytes) => add(4, bytes),
+        }
+    }
+}
+
+impl From<Value<'_>> for Kept {
+    fn from(value: Value<'_>) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Integer(number) => Self::Integer(number),
+            Value::Real(number) => Self::Real(number),
+            Value::Text(text) => Self::Text(text.to_owned()),
+            Value::Blob(bytes) => Self::Blob(bytes.to_vec()),
+        }
+    }
+}
+
+impl Param for Kept {
+    fn value(&self) -> Result<Value<'_>, StoreError> {
+        Ok(match self {
+            Self::Null => Value::Null,
+            Self::Integer(number) => Value::Integer(*number),
+            Self::Real(number) => Value::Real(*number),
+            Self::Text(text) => Value::Text(text),
+            Self::Blob(bytes) => Value::Blob(bytes),
+        })
+    }
+}
