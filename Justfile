@@ -44,7 +44,7 @@ boards: binaries
     {{bin}}/size {{programs}} --check --minutes 2 --lanes 2 &
     size=$!
     trap 'kill $size 2>/dev/null || true' EXIT
-    {{bin}}/e2e {{programs}} --board x86_64 {{lives}}
+    scripts/with-postgres {{bin}}/e2e {{programs}} --board x86_64 {{lives}}
     wait $size
     trap - EXIT
 
@@ -109,8 +109,8 @@ web-test: web
 
 # End to end on a booted board: all scenarios, or those named
 [positional-arguments]
-e2e board *scenarios: binaries
-    @shift; exec {{bin}}/e2e {{programs}} --board {{board}} "$@"
+e2e board *scenarios: (setup "build" "test") binaries
+    @shift; exec scripts/with-postgres {{bin}}/e2e {{programs}} --board {{board}} "$@"
 
 # Power cuts at random moments of a board's life: fault power --board B --runs N (--seed S --again repeats them)
 [positional-arguments]

@@ -31,6 +31,8 @@ pub struct Server {
     child: Option<Child>,
     host: String,
     listening: Listening,
+    /// Address of a PostgreSQL, in place of the file.
+    database: Option<String>,
 }
 
 /// Where a server listens.
@@ -73,6 +75,7 @@ impl Server {
             child: None,
             host: host.to_owned(),
             listening,
+            database: None,
         };
         server.resume()?;
         Ok(server)
@@ -94,6 +97,7 @@ impl Server {
             .args(["--mqtt-listen", &self.listening.mqtt.to_string()])
             .args(["--host-name", &self.host])
             .args(["--host-name", "localhost", "--host-name", "127.0.0.1"])
+            .args(self.database.iter().flat_map(|address| ["--database", address]))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -114,6 +118,11 @@ impl Server {
             Ok(serde_json::from_slice(&text).ok())
         })?;
         Ok(())
+    }
+
+    /// The next start uses this PostgreSQL.
+    pub fn use_database(&mut self, address: String) {
+        self.database = Some(address);
     }
 
     /// Ends it at once, as a power cut or the kernel's out-of-memory killer would.

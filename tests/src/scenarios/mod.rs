@@ -8,6 +8,7 @@ mod manual;
 mod pair;
 mod power;
 mod refuse;
+mod relocate;
 mod resume;
 mod rollback;
 mod update;
@@ -58,6 +59,11 @@ pub const ALL: &[Scenario] = &[
         name: "refuse",
         about: "bundles that must not be installed",
         run: refuse::run,
+    },
+    Scenario {
+        name: "relocate",
+        about: "a fleet moves to PostgreSQL in the middle of an update",
+        run: relocate::run,
     },
     Scenario {
         name: "manual",
