@@ -25,7 +25,7 @@ mod sqlite;
 mod tx;
 mod writer;
 
-pub(crate) use self::sql::Row;
+pub(crate) use self::sql::{Param, Row};
 pub use self::{page::Paging, tx::Tx};
 use self::{
     readers::{Readers, Source},
@@ -79,6 +79,12 @@ pub enum StoreError {
         .0.display()
     )]
     NotCopied(PathBuf),
+    /// The database is down, or cannot be reached.
+    #[error("the database does not answer: {0}")]
+    Away(Arc<dyn std::error::Error + Send + Sync>),
+    /// A database that would not keep what is promised.
+    #[error("this PostgreSQL cannot be used: {0}")]
+    Unsuitable(String),
     /// Other transactions won every race.
     #[error("the database is too busy: try again")]
     Busy,

@@ -1,6 +1,8 @@
 //! Telemetry: one row for a series, one small row for a sample.
 
-use crate::store::{StoreError, Tx};
+use crate::store::{Param, StoreError, Tx};
+use std::collections::{BTreeMap, BTreeSet};
+
 use homeport_api::{Point, Series};
 use homeport_protocol::{limits::MAX_SERIES, series::SERVER_DROPPED};
 
@@ -18,6 +20,12 @@ const PRUNED_AT_ONCE: u32 = 5_000;
 
 /// Series that one pruning step visits.
 const LOOKED_AT_ONCE: u32 = 500;
+
+/// Samples that one statement stores.
+const STORED_AT_ONCE: usize = 100;
+
+/// Series of a device by their names: number and unit.
+type Known = BTreeMap<String, (i64, String)>;
 
 /// One sample.
 #[derive(Debug, Clone)]
@@ -57,15 +65,26 @@ impl Tx {
         samples: &[Sample],
         refused: usize,
     ) -> Result<usize, StoreError> {
-        let mut silent = None;
-        let mut dropped = 0;
+        let mut known = self.series_of(device, samples)?;
+        let (mut silent, mut dropped) = (None, 0);
+        // Of two samples at one time, the later one in the message counts.
+        let mut values = BTreeMap::new();
         for sample in samples {
-            match self.series(now_ms, device, sample, &mut silent)? {
-                Some(series) => {
-                    self.execute("INSERT INTO samples (series, at_ms, value) VALUES (?1, ?2, ?3) ON CONFLICT (series, at_ms) DO UPDATE SET value = excluded.value", &[&series, &sample.at_ms, &sample.value])?;
-                }
-                None => dropped += 1,
-            }
+            let found = known.get(&sample.name).filter(|(_, unit)| *unit == sample.unit);
+            let series = if let Some((id, _)) = found {
+                *id
+            } else if let Some(id) = self.series(now_ms, device, sample, &known, &mut silent)? {
+                known.insert(sample.name.clone(), (id, sample.unit.clone()));
+                id
+            } else {
+                dropped += 1;
+                continue;
+            };
+            values.insert((series, sample.at_ms), sample.value);
+        }
+        let values: Vec<_> = values.into_iter().collect();
+        for values in values.chunks(STORED_AT_ONCE) {
+            self.insert_values(values)?;
         }
         if dropped + refused > 0 {
             self.count_dropped(now_ms, device, dropped + refused)?;
@@ -121,25 +140,45 @@ impl Tx {
         Ok(done)
     }
 
-    /// The series of `sample`. A new one needs room, or a silent series that it can replace. `silent` holds the series that this message
-    /// may replace, once they have been looked up.
+    /// Numbers and units of the series that a message names and the device has.
+    fn series_of(&self, device: &str, samples: &[Sample]) -> Result<Known, StoreError> {
+        let names: BTreeSet<&str> = samples.iter().map(|sample| sample.name.as_str()).collect();
+        let names = serde_json::to_string(&names)?;
+        self.rows(
+            "SELECT name, id, unit FROM series WHERE device = ?1 AND name IN (SELECT value FROM json_each(?2, '$'))",
+            &[&device, &names],
+            |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))),
+        )
+    }
+
+    fn insert_values(&self, values: &[((i64, i64), f64)]) -> Result<(), StoreError> {
+        let rows: Vec<_> = (0..values.len())
+            .map(|row| format!("(?{}, ?{}, ?{})", 3 * row + 1, 3 * row + 2, 3 * row + 3))
+            .collect();
+        let statement = format!(
+            "INSERT INTO samples (series, at_ms, value) VALUES {} ON CONFLICT (series, at_ms) DO UPDATE SET value = excluded.value",
+            rows.join(", ")
+        );
+        let params: Vec<&dyn Param> = values
+            .iter()
+            .flat_map(|((series, at_ms), value)| [series as &dyn Param, at_ms, value])
+            .collect();
+        self.execute(&statement, &params).map(drop)
+    }
+
+    /// The series of `sample`, which is new or has another unit. A new one needs room, or a silent series that it can replace, but none that
+    /// is in this message as well. `silent` holds the series that this message may replace, once they have been looked up.
     fn series(
         &self,
         now_ms: i64,
         device: &str,
         sample: &Sample,
+        known: &Known,
         silent: &mut Option<Vec<i64>>,
     ) -> Result<Option<i64>, StoreError> {
-        let known: Option<(i64, String)> = self.row(
-            "SELECT id, unit FROM series WHERE device = ?1 AND name = ?2",
-            &[&device, &sample.name],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        if let Some((id, unit)) = known {
-            if unit != sample.unit {
-                self.execute("UPDATE series SET unit = ?1 WHERE id = ?2", &[&sample.unit, &id])?;
-            }
-            return Ok(Some(id));
+        if let Some((id, _)) = known.get(&sample.name) {
+            self.execute("UPDATE series SET unit = ?1 WHERE id = ?2", &[&sample.unit, id])?;
+            return Ok(Some(*id));
         }
         let count: usize = self.value(
             "SELECT count(*) FROM series WHERE device = ?1 AND name <> ?2",
@@ -148,7 +187,7 @@ impl Tx {
         if count >= MAX_SERIES {
             let silent = match silent {
                 Some(silent) => silent,
-                None => silent.insert(self.silent_series(now_ms, device)?),
+                None => silent.insert(self.silent_series(now_ms, device, known)?),
             };
             let Some(id) = silent.pop() else {
                 return Ok(None);
@@ -167,15 +206,17 @@ impl Tx {
     }
 
     /// Series of a device that have been silent for [`SILENCE`], the longest silent last. At most [`REPLACED_AT_ONCE`].
-    fn silent_series(&self, now_ms: i64, device: &str) -> Result<Vec<i64>, StoreError> {
+    fn silent_series(&self, now_ms: i64, device: &str, known: &Known) -> Result<Vec<i64>, StoreError> {
         let series: Vec<(i64, i64)> = self.rows(
             "SELECT id, coalesce((SELECT max(at_ms) FROM samples WHERE series = id), 0) AS last FROM series \
              WHERE device = ?1 AND name <> ?2 ORDER BY last",
             &[&device, &SERVER_DROPPED],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
+        let used: BTreeSet<i64> = known.values().map(|(id, _)| *id).collect();
         let mut silent: Vec<i64> = series
             .into_iter()
+            .filter(|(id, _)| !used.contains(id))
             .take(REPLACED_AT_ONCE)
             .filter(|(_, last)| *last < now_ms.saturating_sub(SILENCE))
             .map(|(id, _)| id)
@@ -400,6 +441,47 @@ mod tests {
         // One message replaces only a few, no matter what it holds.
         let many = (0..100).map(|number| format!("new{number}"));
         assert_eq!(insert(&store, 9 * DAY, many, 0).await, 100 - REPLACED_AT_ONCE);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_fills_up_a_device_keeps_its_own_series() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::for_test(directory.path());
+        store
+            .write(|tx| tx.insert_device(0, "a", "a", None, ""))
+            .await
+            .unwrap();
+        insert(&store, DAY, veths(0..MAX_SERIES), 0).await;
+        // All are silent by now. The message has the longest silent one, and as many new ones as it may replace.
+        let new = (0..REPLACED_AT_ONCE).map(|number| format!("new{number}"));
+        let names = veths(0..1).chain(new.clone());
+        assert_eq!(insert(&store, 9 * DAY, names, 0).await, 0);
+        let series = series_of(&store).await;
+        let has = |name: &str| series.iter().any(|series| series.name == name);
+        assert!(veths(0..1).chain(new).all(|name| has(&name)));
+        assert!(!veths(1..2).any(|name| has(&name)), "the next one gave way");
+    }
+
+    #[tokio::test]
+    async fn of_two_samples_at_one_time_the_later_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::for_test(directory.path());
+        let mut samples: Vec<_> = [1.0, 2.0].map(|value| sample("n", 5, value)).into();
+        samples.push(Sample {
+            unit: "Cel".to_owned(),
+            ..sample("n", 6, 3.0)
+        });
+        store
+            .write(move |tx| {
+                tx.insert_device(0, "a", "a", None, "")?;
+                tx.insert_samples(0, "a", &samples, 0)
+            })
+            .await
+            .unwrap();
+        let series = series_of(&store).await;
+        assert_eq!(series[0].unit, "Cel");
+        let values: Vec<_> = series[0].points.iter().map(|point| point.value).collect();
+        assert_eq!(values, [2.0, 3.0]);
     }
 
     #[tokio::test]
