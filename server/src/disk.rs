@@ -89,7 +89,7 @@ impl Disk {
         }
     }
 
-    /// Checks the room again and again, and keeps the spare file. Also finds out when a failing database can be written again.
+    /// Checks the room again and again, and keeps the spare file. Also finds out whether the database can be written.
     pub async fn watch(self, store: Store, shutdown: CancellationToken) {
         let mut next = tokio::time::interval(INTERVAL);
         next.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -107,7 +107,8 @@ impl Disk {
                 Ok(Ok(())) | Err(_) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "cannot tell how much room the disk has"),
             }
-            if may_probe && store.is_failing() {
+            // Nobody may have asked a database elsewhere for anything since it went away.
+            if may_probe && (store.is_failing() || !store.is_embedded()) {
                 let _ = store.write(Tx::probe).await;
             }
         }

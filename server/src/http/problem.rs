@@ -154,6 +154,10 @@ impl From<StoreError> for Refusal {
             StoreError::Closed => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", error).retry_after(RETRY_AFTER)
             }
+            StoreError::Away(_) | StoreError::Busy => {
+                let detail = "the database does not answer, or is too busy: try again";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "database", detail).retry_after(RETRY_AFTER)
+            }
             // Details are for the log.
             _ => Self::internal(),
         }

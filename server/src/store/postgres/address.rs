@@ -29,9 +29,12 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// Largest file with a password, in bytes.
 const MAX_PASSWORD_FILE: u64 = 4096;
 
-/// What a connection is told first. A statement or a lock that takes longer is given up, and so is a transaction that nobody goes on with.
+/// What a connection is told first. A statement or a lock that takes longer is given up, and so is a transaction that nobody goes on with. A
+/// server that has gone is noticed within half a minute. What is committed is on the disk.
 const SETTINGS: &str = "SET statement_timeout = '30s'; SET lock_timeout = '10s'; \
-     SET idle_in_transaction_session_timeout = '60s'; SET client_min_messages = warning; SET jit = off";
+     SET idle_in_transaction_session_timeout = '60s'; SET client_min_messages = warning; SET jit = off; \
+     SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
+     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// An address that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -16,6 +16,17 @@ use super::super::{
 /// Statements that a connection keeps prepared: all that there are.
 const STATEMENTS: usize = 512;
 
+/// Answers after which a connection is of no use.
+const GONE: &[SqlState] = &[
+    SqlState::ADMIN_SHUTDOWN,
+    SqlState::CRASH_SHUTDOWN,
+    SqlState::CANNOT_CONNECT_NOW,
+    SqlState::TOO_MANY_CONNECTIONS,
+    SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+    // The primary has become a standby.
+    SqlState::READ_ONLY_SQL_TRANSACTION,
+];
+
 /// What went wrong in a transaction, if anything did that is not the statement's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -133,24 +144,21 @@ impl Session {
     }
 
     fn failed(&self, error: postgres::Error) -> StoreError {
-        let lost = [
-            SqlState::ADMIN_SHUTDOWN,
-            SqlState::CRASH_SHUTDOWN,
-            SqlState::CANNOT_CONNECT_NOW,
-            SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
-            // The primary has become a standby.
-            SqlState::READ_ONLY_SQL_TRANSACTION,
-        ];
         let raced = [
             SqlState::T_R_SERIALIZATION_FAILURE,
             SqlState::T_R_DEADLOCK_DETECTED,
             SqlState::LOCK_NOT_AVAILABLE,
         ];
         let fate = match error.code() {
-            Some(code) if lost.contains(code) => Fate::Lost,
+            Some(code) if GONE.contains(code) => Fate::Lost,
             Some(code) if raced.contains(code) => Fate::Raced,
             // Not an answer of the database.
-            None if error.is_closed() || self.client().is_ok_and(|client| client.is_closed()) => Fate::Lost,
+            None if error.is_closed()
+                || is_io(&error)
+                || self.client().is_ok_and(|client| client.is_closed()) =>
+            {
+                Fate::Lost
+            }
             _ => Fate::Fine,
         };
         // A transaction that lost a race is over, and so is a connection: what follows in it only fails for that reason.
@@ -184,6 +192,11 @@ pub(in super::super) fn value(row: &postgres::Row, column: usize) -> Result<Valu
     Ok(row.try_get(column)?)
 }
 
+/// Whether the way to the database failed, and not the database.
+fn is_io(error: &postgres::Error) -> bool {
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+}
+
 fn values<'a>(params: &'a [&'a dyn Param]) -> Result<Vec<Value<'a>>, StoreError> {
     params.iter().copied().map(Param::value).collect()
 }
@@ -204,6 +217,8 @@ impl From<postgres::Error> for StoreError {
         match error.code() {
             Some(&SqlState::DISK_FULL) => Self::Full,
             Some(&SqlState::QUERY_CANCELED) => Self::TooSlow,
+            Some(code) if GONE.contains(code) => Self::Away(Arc::new(Told(error))),
+            None if error.is_closed() || is_io(&error) => Self::Away(Arc::new(Told(error))),
             _ => Self::Database(Arc::new(Told(error))),
         }
     }

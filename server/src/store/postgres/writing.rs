@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long they wait for the lock that this server's own lost connection may still hold.
 const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 
+/// The oldest PostgreSQL, as `server_version_num` has it.
+const OLDEST: u32 = 150_000;
+
 /// Pause between two tries to connect.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -71,6 +74,7 @@ impl Writing {
             uncertain: false,
         };
         let session = address.connect(&writing.name)?;
+        check(&session)?;
         if !lock(&session)? {
             return Err(StoreError::InUse);
         }
@@ -172,7 +176,9 @@ impl Commit for Writing {
                 }
                 Ok(Outcome::Lost) if lost < TRIES => lost += 1,
                 // Memory must not fall behind what may be committed: nothing goes on before that is known.
-                Ok(_) | Err(StoreError::Database(_) | StoreError::TooSlow) if self.uncertain => {
+                Ok(_) | Err(StoreError::Away(_) | StoreError::Database(_) | StoreError::TooSlow)
+                    if self.uncertain =>
+                {
                     tracing::error!(
                         "the connection was lost during a commit, and the database does not answer since"
                     );
@@ -243,6 +249,35 @@ fn transact(
     *committing = true;
     session.batch("COMMIT")?;
     Ok(Outcome::Committed)
+}
+
+/// Makes sure that the database is one that keeps what the server promises.
+fn check(session: &Session) -> Result<(), StoreError> {
+    let setting = |name: &str| -> Result<String, StoreError> {
+        let value = session.row("SELECT current_setting(?1)", &[&name], |row| row.get(0))?;
+        Ok(value.unwrap_or_default())
+    };
+    let version = setting("server_version_num")?;
+    if version.parse().unwrap_or(0) < OLDEST {
+        let version = setting("server_version")?;
+        return Err(StoreError::Unsuitable(format!(
+            "it is version {version}, and 15 is the oldest that works"
+        )));
+    }
+    let encoding = setting("server_encoding")?;
+    if encoding != "UTF8" {
+        return Err(StoreError::Unsuitable(format!(
+            "the database's encoding is {encoding}: make one with `CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0`"
+        )));
+    }
+    for name in ["fsync", "full_page_writes"] {
+        if setting(name)? == "off" {
+            tracing::warn!(
+                "PostgreSQL runs with {name} = off: a power cut there loses what devices were told is safe"
+            );
+        }
+    }
+    Ok(())
 }
 
 fn lock(session: &Session) -> Result<bool, StoreError> {
