@@ -1,7 +1,7 @@
-//! The database's engine: transactions, the one writer, readers, the schema.
+//! The databases: transactions, the one writer, readers, the schemas.
 //!
 //! Callers give closures to [`Store::write`] and [`Store::read`]; inside they see a [`Tx`]. Its methods speak in the API's types. They are
-//! in the `rows.rs` of each capability, and nothing else knows SQL. A port to another database begins there: see
+//! in the `rows.rs` of each capability, and nothing else knows SQL. Only `sqlite` and `postgres` know a driver. See
 //! `docs/development/decisions/database.md`.
 
 use std::{
@@ -159,7 +159,8 @@ impl Store {
         })
     }
 
-    /// Runs `job` in a transaction and resolves after it is committed. An error of the job undoes what it did.
+    /// Runs `job` in a transaction and resolves after it is committed. An error of the job undoes what it did. A job may run several times,
+    /// and only its last run counts.
     ///
     /// Dropping the future does not stop the job.
     pub async fn write<T, E>(&self, job: impl Fn(&Tx) -> Result<T, E> + Send + 'static) -> Result<T, E>

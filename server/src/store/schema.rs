@@ -14,10 +14,14 @@ const MIGRATIONS: [&str; 5] = [
     include_str!("schema/sqlite/5.sql"),
 ];
 
+/// Number of the newest schema.
+#[expect(clippy::cast_possible_wrap, reason = "a handful")]
+pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
+
 /// Brings the database up to date, all of it or nothing.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = NEWEST;
     let Some(missing) = usize::try_from(found)
         .ok()
         .and_then(|done| MIGRATIONS.get(done..))

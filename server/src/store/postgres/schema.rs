@@ -2,11 +2,18 @@
 //!
 //! The first schema of PostgreSQL is that of SQLite after its fifth migration. From there on the numbers are the same.
 
-use super::{super::StoreError, Session};
+use super::{
+    super::{StoreError, schema::NEWEST},
+    Session,
+};
 
 const FIRST: i64 = 5;
 
 const MIGRATIONS: [&str; 1] = [include_str!("../schema/postgres/5.sql")];
+
+// Both databases get their migrations together.
+#[expect(clippy::cast_possible_wrap, reason = "a handful")]
+const _: () = assert!(FIRST + MIGRATIONS.len() as i64 - 1 == NEWEST);
 
 /// Brings the database up to date, all of it or nothing.
 pub(super) fn migrate(session: &Session) -> Result<(), StoreError> {
@@ -24,7 +31,7 @@ fn steps(session: &Session) -> Result<(), StoreError> {
         )",
     )?;
     let found: Option<i64> = session.row("SELECT version FROM homeport", &[], |row| row.get(0))?;
-    let known = FIRST + i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX) - 1;
+    let known = NEWEST;
     if let Some(found) = found.filter(|found| *found > known) {
         return Err(StoreError::Newer { found, known });
     }

@@ -27,6 +27,13 @@ const GONE: &[SqlState] = &[
     SqlState::READ_ONLY_SQL_TRANSACTION,
 ];
 
+/// Answers to a transaction that another one was quicker than.
+const RACED: &[SqlState] = &[
+    SqlState::T_R_SERIALIZATION_FAILURE,
+    SqlState::T_R_DEADLOCK_DETECTED,
+    SqlState::LOCK_NOT_AVAILABLE,
+];
+
 /// What went wrong in a transaction, if anything did that is not the statement's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -144,14 +151,9 @@ impl Session {
     }
 
     fn failed(&self, error: postgres::Error) -> StoreError {
-        let raced = [
-            SqlState::T_R_SERIALIZATION_FAILURE,
-            SqlState::T_R_DEADLOCK_DETECTED,
-            SqlState::LOCK_NOT_AVAILABLE,
-        ];
         let fate = match error.code() {
             Some(code) if GONE.contains(code) => Fate::Lost,
-            Some(code) if raced.contains(code) => Fate::Raced,
+            Some(code) if RACED.contains(code) => Fate::Raced,
             // Not an answer of the database.
             None if error.is_closed()
                 || is_io(&error)
@@ -217,6 +219,7 @@ impl From<postgres::Error> for StoreError {
         match error.code() {
             Some(&SqlState::DISK_FULL) => Self::Full,
             Some(&SqlState::QUERY_CANCELED) => Self::TooSlow,
+            Some(code) if RACED.contains(code) => Self::Busy,
             Some(code) if GONE.contains(code) => Self::Away(Arc::new(Told(error))),
             None if error.is_closed() || is_io(&error) => Self::Away(Arc::new(Told(error))),
             _ => Self::Database(Arc::new(Told(error))),
