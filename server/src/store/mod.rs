@@ -80,7 +80,7 @@ pub enum StoreError {
     )]
     NotCopied(PathBuf),
     /// The database is down, or cannot be reached.
-    #[error("the database does not answer: {0}")]
+    #[error("cannot reach the database: {0}")]
     Away(Arc<dyn std::error::Error + Send + Sync>),
     /// A database that would not keep what is promised.
     #[error("this PostgreSQL cannot be used: {0}")]

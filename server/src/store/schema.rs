@@ -126,6 +126,30 @@ mod tests {
     }
 
     #[test]
+    fn every_older_database_becomes_the_same() {
+        let tables = |connection: &Connection| -> Vec<String> {
+            connection
+                .prepare("SELECT name || ': ' || (SELECT group_concat(name, ' ') FROM pragma_table_info(tables.name)) FROM sqlite_master AS tables ORDER BY 1")
+                .unwrap()
+                .query_map([], |row| row.get::<_, Option<String>>(0))
+                .unwrap()
+                .map(|row| row.unwrap().unwrap_or_default())
+                .collect()
+        };
+        let mut new = Connection::open_in_memory().unwrap();
+        migrate(&mut new).unwrap();
+        for version in 1..MIGRATIONS.len() {
+            let mut old = Connection::open_in_memory().unwrap();
+            for migration in &MIGRATIONS[..version] {
+                old.execute_batch(migration).unwrap();
+            }
+            old.pragma_update(None, "user_version", version).unwrap();
+            migrate(&mut old).unwrap();
+            assert_eq!(tables(&old), tables(&new), "from version {version}");
+        }
+    }
+
+    #[test]
     fn an_older_database_knows_how_its_updates_stand() {
         let mut connection = Connection::open_in_memory().unwrap();
         for migration in &MIGRATIONS[..2] {

@@ -11,7 +11,7 @@ use homeport_testkit::postgres;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Person, Server, bundle};
+use crate::support::{Person, Server, bundle, problem, until};
 
 fn directory() -> Arc<TempDir> {
     Arc::new(tempfile::tempdir().unwrap())
@@ -208,4 +208,54 @@ fn a_fleet_is_not_copied_over_another() {
     succeeded(&copy(one.path(), &database, &[]));
     assert!(refusal(&copy(two.path(), &database, &[])).contains("holds a fleet already"));
     assert!(two.path().join("homeport.db").exists(), "nothing is lost");
+}
+
+#[test]
+#[ignore = "needs a PostgreSQL"]
+fn a_database_that_goes_away_is_told_apart_and_comes_back() {
+    let data = directory();
+    let database = postgres::database(data.path()).unwrap();
+    let (cluster, name) = database.rsplit_once('/').unwrap();
+    let admin = |statement: String| {
+        postgres::with(&format!("{cluster}/postgres"), move |client| {
+            client.batch_execute(&statement)
+        })
+        .unwrap();
+    };
+    let mut program = program(data.path());
+    program.args(["--database", &database]);
+    let server = Server::start_as(program, Arc::clone(&data));
+    let person = server.log_in();
+    let device = person.pair(&server);
+    let health = || {
+        let answer = server
+            .agent()
+            .get(format!("{}/api/v1/health", server.url()))
+            .call();
+        answer.unwrap().status().as_u16()
+    };
+    assert_eq!(health(), 200);
+
+    admin(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"));
+    admin(format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    ));
+    let mut refused = person.send("GET", "/api/v1/devices", ());
+    assert_eq!(problem(&mut refused), (503, "database".to_owned()));
+    assert!(refused.headers().contains_key("retry-after"));
+    until(|| health() == 503);
+    let refused = person.post("/api/v1/groups", &json!({"name": "g"}));
+    assert_eq!(
+        refused.status(),
+        503,
+        "a change waits for a while, and is refused"
+    );
+
+    admin(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"));
+    until(|| health() == 200);
+    assert_eq!(person.post("/api/v1/groups", &json!({"name": "g"})).status(), 201);
+    assert!(
+        device.works(&server),
+        "the session and the device are as they were"
+    );
 }

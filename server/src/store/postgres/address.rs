@@ -15,7 +15,7 @@ use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{super::StoreError, Session, trust::Trust};
+use super::{super::StoreError, Session, session::Told, trust::Trust};
 
 /// Certificates of the authorities that the system trusts, on Debian, Alpine and the images of containers.
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -135,7 +135,9 @@ impl Address {
             Some(tls) => config.connect(tls.clone()),
             None => config.connect(NoTls),
         };
-        let session = Session::new(client?);
+        // Whatever the reason: it may be over soon.
+        let client = client.map_err(|error| StoreError::Away(Arc::new(Told(error))))?;
+        let session = Session::new(client);
         session.batch(SETTINGS)?;
         Ok(session)
     }

@@ -229,7 +229,7 @@ impl From<postgres::Error> for StoreError {
 
 /// An error whose text has its cause, which PostgreSQL's client leaves to the caller.
 #[derive(Debug)]
-struct Told(postgres::Error);
+pub(super) struct Told(pub(super) postgres::Error);
 
 impl std::fmt::Display for Told {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

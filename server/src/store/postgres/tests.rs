@@ -370,6 +370,31 @@ async fn over_a_network_the_database_proves_its_name() {
     assert!(error.contains("NotValidForName"), "{error}");
 }
 
+#[tokio::test]
+#[ignore = "needs a PostgreSQL"]
+async fn of_several_hosts_one_that_takes_writes_is_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let address = network(directory.path());
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let several = address.replace("@localhost", &format!("@127.0.0.1:{closed},localhost"));
+    let store = open(&format!("{several}?sslmode=disable"), directory.path()).unwrap();
+    assert!(store.write(|tx| tx.create_group("a", "")).await.unwrap());
+    drop(store);
+    // As on a standby.
+    let (_, name) = address.rsplit_once('/').unwrap();
+    let readonly = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
+    homeport_testkit::postgres::with(&socket(directory.path()), move |client| {
+        client.batch_execute(&readonly)
+    })
+    .unwrap();
+    let error = open(&format!("{address}?sslmode=disable"), directory.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Away(_)), "{error}");
+}
+
 /// Every table has the same columns in both databases, and the copy knows each of them.
 #[tokio::test]
 #[ignore = "needs a PostgreSQL"]
