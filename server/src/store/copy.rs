@@ -5,7 +5,6 @@ use sha2::{Digest as _, Sha256};
 use super::{
     StoreError, Tx,
     sql::{Param, Row, Value},
-    tx::Engine,
 };
 
 /// Rows that are read, and written, at a time.
@@ -70,11 +69,14 @@ pub(super) fn copy(from: &Tx, to: &Tx) -> Result<Vec<Copied>, StoreError> {
         let table = Table {
             name,
             key,
-            columns: columns(from, name)?,
+            columns: from.0.columns(name)?,
         };
         table.pages(from, |rows| table.insert(to, rows))?;
         if *numbered {
-            set_last_id(to, name, last_id(from, name)?)?;
+            let last = last_id(from, name)?;
+            if last > 0 {
+                to.0.set_last_id(name, last)?;
+            }
         }
         let (source, target) = (table.sum(from)?, table.sum(to)?);
         if source != target {
@@ -95,58 +97,10 @@ pub(super) fn clear(tx: &Tx) -> Result<(), StoreError> {
         .map(drop)
 }
 
-/// Names of a table's columns, in alphabetical order.
-pub(super) fn columns(tx: &Tx, table: &str) -> Result<Vec<String>, StoreError> {
-    let query = match &tx.0 {
-        Engine::Sqlite(_) => "SELECT name FROM pragma_table_info(?1) ORDER BY name",
-        Engine::Postgres(_) => {
-            "SELECT CAST(column_name AS TEXT) FROM information_schema.columns \
-             WHERE table_name = ?1 AND table_schema = current_schema() ORDER BY CAST(column_name AS TEXT) COLLATE \"C\""
-        }
-    };
-    tx.rows(query, &[&table], |row| row.get(0))
-}
-
 /// The highest number that a table's rows ever had: it is not used again.
 fn last_id(tx: &Tx, table: &str) -> Result<i64, StoreError> {
     let highest: i64 = tx.value(&format!("SELECT coalesce(max(id), 0) FROM {table}"), &[])?;
-    let given: Option<i64> = match &tx.0 {
-        Engine::Sqlite(_) => tx.row(
-            "SELECT seq FROM sqlite_sequence WHERE name = ?1",
-            &[&table],
-            |row| row.get(0),
-        )?,
-        Engine::Postgres(_) => tx
-            .row(
-                "SELECT pg_sequence_last_value(CAST(pg_get_serial_sequence(?1, 'id') AS regclass))",
-                &[&table],
-                |row| row.get(0),
-            )?
-            .flatten(),
-    };
-    Ok(highest.max(given.unwrap_or(0)))
-}
-
-fn set_last_id(tx: &Tx, table: &str, last: i64) -> Result<(), StoreError> {
-    if last == 0 {
-        return Ok(());
-    }
-    match &tx.0 {
-        Engine::Sqlite(_) => {
-            tx.execute("DELETE FROM sqlite_sequence WHERE name = ?1", &[&table])?;
-            tx.execute(
-                "INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)",
-                &[&table, &last],
-            )?;
-        }
-        Engine::Postgres(_) => {
-            tx.value::<i64>(
-                "SELECT setval(CAST(pg_get_serial_sequence(?1, 'id') AS regclass), ?2)",
-                &[&table, &last],
-            )?;
-        }
-    }
-    Ok(())
+    Ok(highest.max(tx.0.last_id(table)?.unwrap_or(0)))
 }
 
 // === impl Table ===

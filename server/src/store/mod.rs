@@ -257,9 +257,7 @@ impl Store {
             true
         };
         let installed = self.write(move |tx| {
-            let tx::Engine::Sqlite(connection) = &tx.0 else {
-                return Err(StoreError::Closed);
-            };
+            let connection: &rusqlite::Connection = tx.connection()?;
             connection.commit_hook(Some(hook.clone()));
             Ok::<_, StoreError>(())
         });

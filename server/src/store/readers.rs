@@ -15,7 +15,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, task, time::timeout};
 
-use super::{StoreError, Tx, postgres, sqlite, tx::Engine};
+use super::{StoreError, Tx, postgres, sqlite};
 
 /// Reads of each purpose that run at the same time.
 const LOGINS: usize = 1;
@@ -174,24 +174,23 @@ impl Source {
 impl Tx {
     /// Begins a read of one moment.
     fn begin_read(&self, interrupt: &Interrupt) -> Result<(), StoreError> {
-        match (&self.0, interrupt) {
-            (Engine::Sqlite(connection), Interrupt::Flag(over)) => {
-                sqlite::begin_read(connection, Arc::clone(over))
-            }
-            (Engine::Postgres(session), Interrupt::Cancel(cancel)) => {
+        match interrupt {
+            Interrupt::Flag(over) => sqlite::begin_read(self.connection()?, Arc::clone(over)),
+            Interrupt::Cancel(cancel) => {
+                let session: &postgres::Session = self.connection()?;
                 session.begin_read()?;
                 cancel.arm(session)
             }
-            _ => Err(StoreError::Closed),
         }
     }
 
     /// Ends it, and returns whether the connection can be used again.
     fn end_read(&self, interrupt: &Interrupt) -> bool {
-        match (&self.0, interrupt) {
-            (Engine::Sqlite(connection), _) => sqlite::end_read(connection).is_ok(),
-            (Engine::Postgres(session), Interrupt::Cancel(cancel)) => cancel.disarm() && session.end_read(),
-            (Engine::Postgres(_), Interrupt::Flag(_)) => false,
+        match interrupt {
+            Interrupt::Flag(_) => self.connection().and_then(sqlite::end_read).is_ok(),
+            Interrupt::Cancel(cancel) => {
+                cancel.disarm() && self.connection().is_ok_and(postgres::Session::end_read)
+            }
         }
     }
 }

@@ -32,15 +32,14 @@ pub(crate) trait Column: Sized {
     fn read(value: Value<'_>) -> Option<Self>;
 }
 
-/// A row of an answer.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Row<'a>(pub(super) Source<'a>);
-
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Source<'a> {
-    Sqlite(&'a rusqlite::Row<'a>),
-    Postgres(&'a ::postgres::Row),
+/// The values of a row, as a driver has them.
+pub(super) trait Cells {
+    fn value(&self, column: usize) -> Result<Value<'_>, StoreError>;
 }
+
+/// A row of an answer.
+#[derive(Clone, Copy)]
+pub(crate) struct Row<'a>(pub(super) &'a dyn Cells);
 
 // === impl Row ===
 
@@ -68,10 +67,7 @@ impl<'a> Row<'a> {
 
     /// The value in this column, whatever it is.
     pub(super) fn value(self, column: usize) -> Result<Value<'a>, StoreError> {
-        match self.0 {
-            Source::Sqlite(row) => super::sqlite::value(row, column),
-            Source::Postgres(row) => super::postgres::value(row, column),
-        }
+        self.0.value(column)
     }
 }
 

@@ -10,14 +10,14 @@ use std::{
 };
 
 use rusqlite::{
-    Connection, OpenFlags, Statement, ToSql,
+    Connection, OpenFlags, OptionalExtension as _, Statement, ToSql, params,
     types::{ToSqlOutput, ValueRef},
 };
 
 use super::{
     StoreError, Tx,
-    sql::{Param, Row, Source, Value},
-    tx::Engine,
+    sql::{Cells, Param, Row, Value},
+    tx,
     writer::{Commit, Job},
 };
 
@@ -39,7 +39,7 @@ pub(super) struct Writing(Tx);
 impl Tx {
     pub(super) fn embedded(connection: Connection) -> Self {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        Self(Engine::Sqlite(connection))
+        Self::new(connection)
     }
 }
 
@@ -72,67 +72,73 @@ pub(super) fn end_read(connection: &Connection) -> Result<(), StoreError> {
     Ok(connection.execute_batch("ROLLBACK")?)
 }
 
-pub(super) fn execute(
-    connection: &Connection,
-    sql: &str,
-    params: &[&dyn Param],
-) -> Result<usize, StoreError> {
-    let mut statement = prepare(connection, sql, params)?;
-    Ok(statement.raw_execute()?)
+// === impl Connection ===
+
+impl tx::Connection for Connection {
+    fn execute(&self, sql: &str, params: &[&dyn Param]) -> Result<usize, StoreError> {
+        Ok(prepare(self, sql, params)?.raw_execute()?)
+    }
+
+    fn query(
+        &self,
+        sql: &str,
+        params: &[&dyn Param],
+        take: &mut dyn FnMut(Row<'_>) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut statement = prepare(self, sql, params)?;
+        let mut rows = statement.raw_query();
+        while let Some(row) = rows.next()? {
+            if !take(Row(row))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn reusable_bytes(&self) -> Result<u64, StoreError> {
+        let pragma = |name| self.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
+        Ok(pragma("freelist_count")? * pragma("page_size")?)
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        let version: i64 = self.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok(self.pragma_update(None, "user_version", version)?)
+    }
+
+    fn columns(&self, table: &str) -> Result<Vec<String>, StoreError> {
+        let mut statement = self.prepare_cached("SELECT name FROM pragma_table_info(?1) ORDER BY name")?;
+        let names = statement.query_map([table], |row| row.get(0))?;
+        Ok(names.collect::<Result<_, _>>()?)
+    }
+
+    fn last_id(&self, table: &str) -> Result<Option<i64>, StoreError> {
+        let mut statement = self.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = ?1")?;
+        Ok(statement.query_row([table], |row| row.get(0)).optional()?)
+    }
+
+    fn set_last_id(&self, table: &str, last: i64) -> Result<(), StoreError> {
+        self.prepare_cached("DELETE FROM sqlite_sequence WHERE name = ?1")?
+            .execute([table])?;
+        self.prepare_cached("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)")?
+            .execute(params![table, last])?;
+        Ok(())
+    }
 }
 
-pub(super) fn rows<T, C: FromIterator<T>>(
-    connection: &Connection,
-    sql: &str,
-    params: &[&dyn Param],
-    mut read: impl FnMut(Row<'_>) -> Result<T, StoreError>,
-) -> Result<C, StoreError> {
-    let mut statement = prepare(connection, sql, params)?;
-    let mut rows = statement.raw_query();
-    std::iter::from_fn(|| {
-        rows.next()
-            .map_err(StoreError::from)
-            .transpose()
-            .map(|row| row.and_then(|row| read(Row(Source::Sqlite(row)))))
-    })
-    .collect()
-}
-
-pub(super) fn row<T>(
-    connection: &Connection,
-    sql: &str,
-    params: &[&dyn Param],
-    read: impl FnOnce(Row<'_>) -> Result<T, StoreError>,
-) -> Result<Option<T>, StoreError> {
-    let mut statement = prepare(connection, sql, params)?;
-    let mut rows = statement.raw_query();
-    rows.next()?.map(|row| read(Row(Source::Sqlite(row)))).transpose()
-}
-
-/// See [`Tx::reusable_bytes`].
-pub(super) fn reusable_bytes(connection: &Connection) -> Result<u64, StoreError> {
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
-    Ok(pragma("freelist_count")? * pragma("page_size")?)
-}
-
-/// See [`Tx::probe`].
-pub(super) fn probe(connection: &Connection) -> Result<(), StoreError> {
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    Ok(connection.pragma_update(None, "user_version", version)?)
-}
-
-/// The value in a column of a row.
-pub(super) fn value<'a>(row: &'a rusqlite::Row<'a>, column: usize) -> Result<Value<'a>, StoreError> {
-    Ok(match row.get_ref(column)? {
-        ValueRef::Null => Value::Null,
-        ValueRef::Integer(number) => Value::Integer(number),
-        ValueRef::Real(number) => Value::Real(number),
-        ValueRef::Text(text) => Value::Text(
-            std::str::from_utf8(text)
-                .map_err(|_| StoreError::Corrupt(format!("column {column} holds text that is not UTF-8")))?,
-        ),
-        ValueRef::Blob(bytes) => Value::Blob(bytes),
-    })
+impl Cells for rusqlite::Row<'_> {
+    fn value(&self, column: usize) -> Result<Value<'_>, StoreError> {
+        Ok(match self.get_ref(column)? {
+            ValueRef::Null => Value::Null,
+            ValueRef::Integer(number) => Value::Integer(number),
+            ValueRef::Real(number) => Value::Real(number),
+            ValueRef::Text(text) => {
+                Value::Text(std::str::from_utf8(text).map_err(|_| {
+                    StoreError::Corrupt(format!("column {column} holds text that is not UTF-8"))
+                })?)
+            }
+            ValueRef::Blob(bytes) => Value::Blob(bytes),
+        })
+    }
 }
 
 fn prepare<'a>(
@@ -187,9 +193,7 @@ impl Writing {
 
 impl Commit for Writing {
     fn commit(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-        let Engine::Sqlite(connection) = &self.0.0 else {
-            return Err(StoreError::Closed);
-        };
+        let connection: &Connection = self.0.connection()?;
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let done = self
             .run(connection, batch)

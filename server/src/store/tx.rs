@@ -1,32 +1,61 @@
 //! A transaction, as the queries of the capabilities see it.
 
+use std::any::Any;
+
 use super::{
     StoreError,
-    postgres::{self, Session},
     sql::{Column, Param, Row},
-    sqlite,
 };
+
+/// A connection to a database of some kind.
+pub(super) trait Connection: Any + Send + std::fmt::Debug {
+    /// Runs a statement, and returns how many rows it changed.
+    fn execute(&self, sql: &str, params: &[&dyn Param]) -> Result<usize, StoreError>;
+
+    /// Runs a query, and gives its rows to `take` until that wants no more.
+    fn query(
+        &self,
+        sql: &str,
+        params: &[&dyn Param],
+        take: &mut dyn FnMut(Row<'_>) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError>;
+
+    /// See [`Tx::reusable_bytes`].
+    fn reusable_bytes(&self) -> Result<u64, StoreError>;
+
+    /// See [`Tx::probe`].
+    fn probe(&self) -> Result<(), StoreError>;
+
+    /// Names of a table's columns, in the order of their bytes.
+    fn columns(&self, table: &str) -> Result<Vec<String>, StoreError>;
+
+    /// The highest number that the database gave to a row of a table, if it remembers that.
+    fn last_id(&self, table: &str) -> Result<Option<i64>, StoreError>;
+
+    /// Makes the database number the next row of a table with a higher number.
+    fn set_last_id(&self, table: &str, last: i64) -> Result<(), StoreError>;
+}
 
 /// A connection within a transaction: its reads are consistent, and all its writes are committed together or not at all.
 #[derive(Debug)]
-pub struct Tx(pub(super) Engine);
-
-/// The database behind it.
-#[derive(Debug)]
-pub(super) enum Engine {
-    Sqlite(rusqlite::Connection),
-    Postgres(Session),
-}
+pub struct Tx(pub(super) Box<dyn Connection>);
 
 // === impl Tx ===
 
 impl Tx {
+    pub(super) fn new(connection: impl Connection) -> Self {
+        Self(Box::new(connection))
+    }
+
+    /// The connection, for those who know its kind.
+    pub(super) fn connection<T: Connection>(&self) -> Result<&T, StoreError> {
+        let connection: &dyn Any = &*self.0;
+        connection.downcast_ref().ok_or(StoreError::Closed)
+    }
+
     /// Runs a statement, and returns how many rows it changed.
     pub(crate) fn execute(&self, sql: &str, params: &[&dyn Param]) -> Result<usize, StoreError> {
-        match &self.0 {
-            Engine::Sqlite(connection) => sqlite::execute(connection, sql, params),
-            Engine::Postgres(session) => session.execute(sql, params),
-        }
+        self.0.execute(sql, params)
     }
 
     /// Every row of the answer, as `read` reads it.
@@ -34,12 +63,14 @@ impl Tx {
         &self,
         sql: &str,
         params: &[&dyn Param],
-        read: impl FnMut(Row<'_>) -> Result<T, StoreError>,
+        mut read: impl FnMut(Row<'_>) -> Result<T, StoreError>,
     ) -> Result<C, StoreError> {
-        match &self.0 {
-            Engine::Sqlite(connection) => sqlite::rows(connection, sql, params, read),
-            Engine::Postgres(session) => session.rows(sql, params, read),
-        }
+        let mut rows = Vec::new();
+        self.0.query(sql, params, &mut |row| {
+            rows.push(read(row)?);
+            Ok(true)
+        })?;
+        Ok(rows.into_iter().collect())
     }
 
     /// The first row of the answer, if it has any.
@@ -47,12 +78,14 @@ impl Tx {
         &self,
         sql: &str,
         params: &[&dyn Param],
-        read: impl FnOnce(Row<'_>) -> Result<T, StoreError>,
+        mut read: impl FnMut(Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        match &self.0 {
-            Engine::Sqlite(connection) => sqlite::row(connection, sql, params, read),
-            Engine::Postgres(session) => session.row(sql, params, read),
-        }
+        let mut found = None;
+        self.0.query(sql, params, &mut |row| {
+            found = Some(read(row)?);
+            Ok(false)
+        })?;
+        Ok(found)
     }
 
     /// The first row of an answer that always has one.
@@ -60,7 +93,7 @@ impl Tx {
         &self,
         sql: &str,
         params: &[&dyn Param],
-        read: impl FnOnce(Row<'_>) -> Result<T, StoreError>,
+        read: impl FnMut(Row<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.row(sql, params, read)?
             .ok_or_else(|| StoreError::Corrupt(format!("no row: {sql}")))
@@ -73,17 +106,11 @@ impl Tx {
 
     /// Bytes of the database's file that are free, and that SQLite uses before the file grows.
     pub fn reusable_bytes(&self) -> Result<u64, StoreError> {
-        match &self.0 {
-            Engine::Sqlite(connection) => sqlite::reusable_bytes(connection),
-            Engine::Postgres(_) => Ok(0),
-        }
+        self.0.reusable_bytes()
     }
 
     /// Writes something that changes nothing, to find out whether the database can be written.
     pub fn probe(&self) -> Result<(), StoreError> {
-        match &self.0 {
-            Engine::Sqlite(connection) => sqlite::probe(connection),
-            Engine::Postgres(session) => postgres::probe(session),
-        }
+        self.0.probe()
     }
 }

@@ -11,12 +11,8 @@ mod values;
 mod writing;
 
 pub use self::address::{Address, AddressError};
-pub(super) use self::{
-    cancel::Cancel,
-    session::{Session, value},
-    writing::Writing,
-};
-use super::{StoreError, Tx, tx::Engine};
+pub(super) use self::{cancel::Cancel, session::Session, writing::Writing};
+use super::{StoreError, Tx};
 
 /// How the connections that read call themselves.
 const READER: &str = "homeport-server";
@@ -25,7 +21,7 @@ const READER: &str = "homeport-server";
 
 impl Tx {
     fn remote(session: Session) -> Self {
-        Self(Engine::Postgres(session))
+        Self::new(session)
     }
 }
 
@@ -45,17 +41,8 @@ pub(super) fn read<T: Send + 'static>(
     // The client blocks on a runtime of its own, which cannot be started on a thread of the server's.
     let reading = std::thread::spawn(move || {
         let tx = open_to_read(&address)?;
-        if let Engine::Postgres(session) = &tx.0 {
-            session.begin_read()?;
-        }
+        tx.connection::<Session>()?.begin_read()?;
         job(&tx)
     });
     reading.join().unwrap_or(Err(StoreError::Closed))
-}
-
-/// See [`Tx::probe`].
-pub(super) fn probe(session: &Session) -> Result<(), StoreError> {
-    session
-        .execute("UPDATE homeport SET batch = batch", &[])
-        .map(drop)
 }

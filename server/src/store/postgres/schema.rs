@@ -3,7 +3,7 @@
 //! The first schema of PostgreSQL is that of SQLite after its fifth migration. From there on the numbers are the same.
 
 use super::{
-    super::{StoreError, schema::NEWEST},
+    super::{StoreError, schema::NEWEST, tx::Connection as _},
     Session,
 };
 
@@ -30,7 +30,7 @@ fn steps(session: &Session) -> Result<(), StoreError> {
             batch BIGINT NOT NULL -- the last that the writer committed
         )",
     )?;
-    let found: Option<i64> = session.row("SELECT version FROM homeport", &[], |row| row.get(0))?;
+    let found: Option<i64> = session.one("SELECT max(version) FROM homeport", &[])?;
     let known = NEWEST;
     if let Some(found) = found.filter(|found| *found > known) {
         return Err(StoreError::Newer { found, known });

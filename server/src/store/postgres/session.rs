@@ -10,7 +10,8 @@ use postgres::{CancelToken, Client, Statement, error::SqlState, types::ToSql};
 
 use super::super::{
     StoreError,
-    sql::{Param, Row, Source, Value},
+    sql::{Cells, Column, Param, Row, Value},
+    tx::Connection,
 };
 
 /// Statements that a connection keeps prepared: all that there are.
@@ -94,41 +95,20 @@ impl Session {
         self.batch("ROLLBACK").is_ok() && self.fate() == Fate::Fine
     }
 
-    pub(in super::super) fn execute(&self, sql: &str, params: &[&dyn Param]) -> Result<usize, StoreError> {
-        let statement = self.prepare(sql)?;
-        let values = values(params)?;
-        let changed = self.client()?.execute(&statement, &references(&values));
-        let changed = changed.map_err(|error| self.failed(error))?;
-        Ok(usize::try_from(changed).unwrap_or(usize::MAX))
-    }
-
-    pub(in super::super) fn rows<T, C: FromIterator<T>>(
-        &self,
-        sql: &str,
-        params: &[&dyn Param],
-        mut read: impl FnMut(Row<'_>) -> Result<T, StoreError>,
-    ) -> Result<C, StoreError> {
-        let rows = self.query(sql, params)?;
-        rows.iter().map(|row| read(Row(Source::Postgres(row)))).collect()
-    }
-
-    pub(in super::super) fn row<T>(
-        &self,
-        sql: &str,
-        params: &[&dyn Param],
-        read: impl FnOnce(Row<'_>) -> Result<T, StoreError>,
-    ) -> Result<Option<T>, StoreError> {
-        let rows = self.query(sql, params)?;
-        rows.first()
-            .map(|row| read(Row(Source::Postgres(row))))
-            .transpose()
-    }
-
-    fn query(&self, sql: &str, params: &[&dyn Param]) -> Result<Vec<postgres::Row>, StoreError> {
+    fn answer(&self, sql: &str, params: &[&dyn Param]) -> Result<Vec<postgres::Row>, StoreError> {
         let statement = self.prepare(sql)?;
         let values = values(params)?;
         let rows = self.client()?.query(&statement, &references(&values));
         rows.map_err(|error| self.failed(error))
+    }
+
+    /// The first value of the only row of an answer.
+    pub(super) fn one<T: Column>(&self, sql: &str, params: &[&dyn Param]) -> Result<T, StoreError> {
+        let rows = self.answer(sql, params)?;
+        let row = rows
+            .first()
+            .ok_or_else(|| StoreError::Corrupt(format!("no row: {sql}")))?;
+        Row(row).get(0)
     }
 
     fn prepare(&self, sql: &str) -> Result<Statement, StoreError> {
@@ -189,9 +169,64 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// The value in a column of a row.
-pub(in super::super) fn value(row: &postgres::Row, column: usize) -> Result<Value<'_>, StoreError> {
-    Ok(row.try_get(column)?)
+impl Connection for Session {
+    fn execute(&self, sql: &str, params: &[&dyn Param]) -> Result<usize, StoreError> {
+        let statement = self.prepare(sql)?;
+        let values = values(params)?;
+        let changed = self.client()?.execute(&statement, &references(&values));
+        let changed = changed.map_err(|error| self.failed(error))?;
+        Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+    }
+
+    fn query(
+        &self,
+        sql: &str,
+        params: &[&dyn Param],
+        take: &mut dyn FnMut(Row<'_>) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        // Read whole, so that `take` may ask for more.
+        for row in &self.answer(sql, params)? {
+            if !take(Row(row))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn reusable_bytes(&self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        self.execute("UPDATE homeport SET batch = batch", &[]).map(drop)
+    }
+
+    fn columns(&self, table: &str) -> Result<Vec<String>, StoreError> {
+        let rows = self.answer(
+            "SELECT CAST(column_name AS TEXT) FROM information_schema.columns \
+             WHERE table_name = ?1 AND table_schema = current_schema() ORDER BY CAST(column_name AS TEXT) COLLATE \"C\"",
+            &[&table],
+        )?;
+        rows.iter().map(|row| Row(row).get(0)).collect()
+    }
+
+    fn last_id(&self, table: &str) -> Result<Option<i64>, StoreError> {
+        self.one(
+            "SELECT pg_sequence_last_value(CAST(pg_get_serial_sequence(?1, 'id') AS regclass))",
+            &[&table],
+        )
+    }
+
+    fn set_last_id(&self, table: &str, last: i64) -> Result<(), StoreError> {
+        let set = "SELECT setval(CAST(pg_get_serial_sequence(?1, 'id') AS regclass), ?2)";
+        self.one::<i64>(set, &[&table, &last]).map(drop)
+    }
+}
+
+impl Cells for postgres::Row {
+    fn value(&self, column: usize) -> Result<Value<'_>, StoreError> {
+        Ok(self.try_get(column)?)
+    }
 }
 
 /// Whether the way to the database failed, and not the database.

@@ -409,7 +409,7 @@ async fn both_databases_have_the_same_tables() {
     let tables: Vec<String> = embedded.rows(tables, &[], |row| row.get(0)).unwrap();
     let columns: Vec<_> = tables
         .iter()
-        .map(|table| (table.clone(), copy::columns(&embedded, table).unwrap()))
+        .map(|table| (table.clone(), embedded.0.columns(table).unwrap()))
         .collect();
     let remote = store.read(move |tx| {
         let tables: Vec<String> = tx.rows(
@@ -420,7 +420,7 @@ async fn both_databases_have_the_same_tables() {
         )?;
         tables
             .into_iter()
-            .map(|table| Ok((table.clone(), copy::columns(tx, &table)?)))
+            .map(|table| Ok((table.clone(), tx.0.columns(&table)?)))
             .collect::<Result<Vec<_>, StoreError>>()
     });
     assert_eq!(remote.await.unwrap(), columns);

@@ -8,7 +8,7 @@ use std::{
 use super::{
     super::{
         StoreError, Tx,
-        tx::Engine,
+        tx::Connection as _,
         writer::{Commit, Job},
     },
     Address, Session, schema,
@@ -133,9 +133,7 @@ impl Writing {
             Some(tx) => tx,
             None => self.reconnect()?,
         };
-        let Engine::Postgres(session) = &tx.0 else {
-            return Err(StoreError::Closed);
-        };
+        let session: &Session = tx.connection()?;
         let mut committing = false;
         let done = transact(&tx, session, batch, mark, apart, self.uncertain, &mut committing);
         let outcome = match (done, session.fate()) {
@@ -195,9 +193,7 @@ impl Commit for Writing {
 }
 
 fn in_one_transaction<T>(tx: &Tx, job: impl FnOnce(&Tx) -> Result<T, StoreError>) -> Result<T, StoreError> {
-    let Engine::Postgres(session) = &tx.0 else {
-        return Err(StoreError::Closed);
-    };
+    let session: &Session = tx.connection()?;
     // It may be about everything that there is.
     session
         .begin("BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")?;
@@ -219,8 +215,8 @@ fn transact(
     session.begin("BEGIN ISOLATION LEVEL SERIALIZABLE")?;
     if uncertain {
         // Waits for the end of the lost transaction, if it has none yet.
-        let last = session.row("SELECT batch FROM homeport FOR UPDATE", &[], |row| row.get(0))?;
-        if last == Some(mark) {
+        let last: i64 = session.one("SELECT batch FROM homeport FOR UPDATE", &[])?;
+        if last == mark {
             session.batch("COMMIT")?;
             return Ok(Outcome::Committed);
         }
@@ -253,10 +249,8 @@ fn transact(
 
 /// Makes sure that the database is one that keeps what the server promises.
 fn check(session: &Session) -> Result<(), StoreError> {
-    let setting = |name: &str| -> Result<String, StoreError> {
-        let value = session.row("SELECT current_setting(?1)", &[&name], |row| row.get(0))?;
-        Ok(value.unwrap_or_default())
-    };
+    let setting =
+        |name: &str| -> Result<String, StoreError> { session.one("SELECT current_setting(?1)", &[&name]) };
     let version = setting("server_version_num")?;
     if version.parse().unwrap_or(0) < OLDEST {
         let version = setting("server_version")?;
@@ -281,6 +275,5 @@ fn check(session: &Session) -> Result<(), StoreError> {
 }
 
 fn lock(session: &Session) -> Result<bool, StoreError> {
-    let locked = session.row("SELECT pg_try_advisory_lock(?1)", &[&LOCK], |row| row.get(0))?;
-    Ok(locked == Some(true))
+    session.one("SELECT pg_try_advisory_lock(?1)", &[&LOCK])
 }
