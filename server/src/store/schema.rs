@@ -38,7 +38,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::HashSet;
 
     use super::*;
@@ -220,7 +220,7 @@ mod tests {
     }
 
     /// Tables that are as large as the fleet, or larger.
-    const LARGE: &[&str] = &[
+    pub(in super::super) const LARGE: &[&str] = &[
         "devices",
         "pairing_tokens",
         "certificates",
@@ -234,7 +234,7 @@ mod tests {
     ];
 
     /// The beginnings of queries that scan or sort all the same, and why they may.
-    const WHOLE: &[(&str, &str)] = &[
+    pub(in super::super) const WHOLE: &[(&str, &str)] = &[
         (
             "SELECT id, name, paired_ms, last_seen_ms, address, serial, inventory, project FROM devices WHERE devices.id IN",
             "devices of somebody's projects and groups, on a reader, until its deadline",
@@ -326,7 +326,7 @@ mod tests {
         migrate(&mut connection).unwrap();
         let (mut slow, mut needed) = (Vec::new(), HashSet::new());
         let mut count = 0;
-        for query in SOURCES.iter().flat_map(|(_, source)| queries(source)) {
+        for query in all_queries() {
             count += 1;
             let mut plan = connection
                 .prepare(&format!("EXPLAIN QUERY PLAN {query}"))
@@ -362,6 +362,10 @@ mod tests {
             .filter(|(start, _)| !needed.contains(start))
             .collect();
         assert!(superfluous.is_empty(), "these are quick: {superfluous:?}");
+    }
+
+    pub(in super::super) fn all_queries() -> impl Iterator<Item = String> {
+        SOURCES.iter().flat_map(|(_, source)| queries(source))
     }
 
     /// The text of every query in a source: the first arguments of the methods of `Tx`, with the source's own `COLUMNS`. A query of what

@@ -395,6 +395,57 @@ async fn of_several_hosts_one_that_takes_writes_is_used() {
     assert!(matches!(error, StoreError::Away(_)), "{error}");
 }
 
+/// As `schema::tests` asks of SQLite: a query scans a large table only where it may.
+#[tokio::test]
+#[ignore = "needs a PostgreSQL"]
+async fn every_query_finds_its_rows_by_an_index() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(Store::for_test(directory.path()));
+    let slow = homeport_testkit::postgres::with(&socket(directory.path()), |client| {
+        // Empty tables are scanned otherwise.
+        client
+            .batch_execute("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan")
+            .unwrap();
+        let mut slow = Vec::new();
+        for query in schema::tests::all_queries() {
+            if schema::tests::WHOLE
+                .iter()
+                .any(|(start, _)| query.starts_with(start))
+            {
+                continue;
+            }
+            let count = (1..50)
+                .take_while(|number| query.contains(&format!("?{number}")))
+                .count();
+            let prepared = query.replace('?', "$");
+            client.batch_execute(&format!("PREPARE q AS {prepared}")).unwrap();
+            let params = vec!["NULL"; count].join(", ");
+            let params = if count == 0 {
+                String::new()
+            } else {
+                format!("({params})")
+            };
+            let plan: Vec<String> = client
+                .query(&format!("EXPLAIN EXECUTE q{params}"), &[])
+                .unwrap()
+                .iter()
+                .map(|row| row.get(0))
+                .collect();
+            client.batch_execute("DEALLOCATE q").unwrap();
+            let scans = |line: &String| {
+                line.split_once("Seq Scan on ").is_some_and(|(_, rest)| {
+                    schema::tests::LARGE.contains(&rest.split_whitespace().next().unwrap_or_default())
+                })
+            };
+            if plan.iter().any(scans) {
+                slow.push(format!("{query}\n{}", plan.join("\n")));
+            }
+        }
+        slow
+    });
+    assert!(slow.is_empty(), "{}", slow.join("\n\n"));
+}
+
 /// Every table has the same columns in both databases, and the copy knows each of them.
 #[tokio::test]
 #[ignore = "needs a PostgreSQL"]
