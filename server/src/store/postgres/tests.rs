@@ -404,14 +404,17 @@ async fn every_query_finds_its_rows_by_an_index() {
     let slow = homeport_testkit::postgres::with(&socket(directory.path()), |client| {
         // Empty tables are scanned otherwise.
         client
-            .batch_execute("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan")
+            .batch_execute(
+                "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
+                 SET plan_cache_mode = force_generic_plan",
+            )
             .unwrap();
         let mut slow = Vec::new();
         for query in schema::tests::all_queries() {
-            if schema::tests::WHOLE
-                .iter()
-                .any(|(start, _)| query.starts_with(start))
-            {
+            // It looks at all certificates, every ten minutes.
+            let prunes = query.starts_with("DELETE FROM certificates WHERE hash IN ( SELECT old.hash");
+            let mut whole = schema::tests::WHOLE.iter();
+            if prunes || whole.any(|(start, _)| query.starts_with(start)) {
                 continue;
             }
             let count = (1..50)
@@ -432,13 +435,18 @@ async fn every_query_finds_its_rows_by_an_index() {
                 .map(|row| row.get(0))
                 .collect();
             client.batch_execute("DEALLOCATE q").unwrap();
-            let scans = |line: &String| {
-                line.split_once("Seq Scan on ").is_some_and(|(_, rest)| {
-                    schema::tests::LARGE.contains(&rest.split_whitespace().next().unwrap_or_default())
-                })
-            };
-            if plan.iter().any(scans) {
-                slow.push(format!("{query}\n{}", plan.join("\n")));
+            // A node of the plan begins with its table; a condition of the index is among the lines that follow.
+            let plan = plan.join("\n");
+            let scans = plan.split("->").any(|node| {
+                let table = node
+                    .split_once(" on ")
+                    .and_then(|(_, rest)| rest.split_whitespace().next());
+                table.is_some_and(|table| schema::tests::LARGE.contains(&table))
+                    && node.contains("Scan")
+                    && !node.contains("Cond:")
+            });
+            if scans {
+                slow.push(format!("{query}\n{plan}"));
             }
         }
         slow
