@@ -24,7 +24,7 @@ use crate::{
     store::{self, Database, StoreError, Tx, moving, offline},
 };
 
-/// Why a backup or a restore failed. The present state is unchanged.
+/// Why a backup or a restore failed. The present state is unchanged, but for [`BackupError::RowsPending`].
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// A file cannot be used.
@@ -77,6 +77,11 @@ pub enum BackupError {
     /// Another user runs the restore, and the server could not read the files.
     #[error("{} belongs to another user: run this as the user that the server runs as", .0.display())]
     Owner(PathBuf),
+    /// The files are restored, and the rows are not yet.
+    #[error(
+        "the files are restored, and the rows are not in PostgreSQL yet ({0}): start the server once, which puts them there"
+    )]
+    RowsPending(StoreError),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -109,6 +114,7 @@ pub fn back_up(
     if swap::is_unfinished(data_dir) {
         return Err(BackupError::Unfinished(data_dir.to_owned()));
     }
+    moving::nothing_pending(data_dir)?;
     let holds_a_fleet = match database {
         Database::Embedded => data_dir.join(store::DATABASE).exists(),
         Database::Postgres(_) => data_dir.join(ca::CERTIFICATE_FILE).exists() || authority.is_some(),

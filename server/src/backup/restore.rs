@@ -20,13 +20,17 @@ use crate::{
     files, hex, now_ms,
     pairing::readmission::READMISSION,
     store::{
-        self, Database, StoreError, Tx, moving,
+        self, Database, StoreError, Tx,
+        moving::{self, Held},
         offline::{self, Inherited},
     },
 };
 
 /// Times in certificates have whole seconds.
 const SECOND: i64 = 1000;
+
+/// Name of the file with the rows that PostgreSQL had, among the old files.
+const OLD_ROWS: &str = "postgresql.db";
 
 /// The name in the audit record.
 const ACTOR: &str = "system";
@@ -71,11 +75,15 @@ pub fn restore(
     if !options.replace && !is_empty(data_dir).map_err(failed)? {
         return Err(BackupError::NotEmpty(data_dir.to_owned()));
     }
-    let rows_are_elsewhere = match database {
-        Database::Embedded => false,
-        Database::Postgres(address) => moving::is_in_use(address)?,
+    let mut held = match database {
+        Database::Embedded => None,
+        Database::Postgres(address) => Some(Held::new(address)?),
     };
-    if rows_are_elsewhere && !options.replace {
+    let replaces_rows = match &mut held {
+        Some(held) => held.is_in_use()?,
+        None => false,
+    };
+    if replaces_rows && !options.replace {
         return Err(StoreError::NotEmpty.into());
     }
     let work = tempfile::Builder::new()
@@ -98,15 +106,8 @@ pub fn restore(
         error => error.into(),
     })?;
 
-    let old = match database {
-        Database::Postgres(address) if rows_are_elsewhere => {
-            // Kept like an old file.
-            let old = work.path().join(swap::OLD);
-            files::create_private_dir(&old).map_err(failed)?;
-            let old = old.join(store::DATABASE);
-            moving::export(address, &old)?;
-            old
-        }
+    let old = match &held {
+        Some(held) if replaces_rows => old_rows(held, work.path())?,
         _ => data_dir.join(store::DATABASE),
     };
     let now_ms = now_ms();
@@ -153,13 +154,12 @@ pub fn restore(
             detail,
         )
     })?;
-    if let Database::Postgres(_) = database {
+    if held.is_some() {
         fs::rename(&restored_rows, new.join(moving::RESTORED)).map_err(failed)?;
     }
     let aside = swap::decide(work.path(), data_dir)?;
-    if let Database::Postgres(address) = database {
-        // If this is cut short, the next start does it.
-        moving::import_restored(data_dir, address)?;
+    if let Some(held) = &mut held {
+        held.import_restored(data_dir).map_err(BackupError::RowsPending)?;
     }
     Ok(Restored {
         created_ms: about.created_ms,
@@ -168,6 +168,15 @@ pub fn restore(
         offered,
         missing,
     })
+}
+
+/// Writes what PostgreSQL holds to a file, which is kept beside the old files.
+fn old_rows(held: &Held, work: &Path) -> Result<PathBuf, BackupError> {
+    let old = work.join(swap::OLD);
+    files::create_private_dir(&old).map_err(|source| file_error(&old, source))?;
+    let file = old.join(OLD_ROWS);
+    held.export(&file)?;
+    Ok(file)
 }
 
 /// Takes over from the old database which certificates may connect, if it belongs to the same authority.

@@ -179,7 +179,18 @@ impl Fleet {
             }
             let mut devices = tx.cancellable_devices(id)?;
             // A device may have moved to another project since.
-            devices.retain(|device| access.device(tx, device, Permission::DeploymentCancel).is_ok());
+            let mut failed = None;
+            devices.retain(|device| match access.device(tx, device, Permission::DeploymentCancel) {
+                Ok(_) => true,
+                Err(FleetError::NotFound { .. } | FleetError::Forbidden { .. }) => false,
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            });
+            if let Some(error) = failed {
+                return Err(error);
+            }
             if devices.is_empty() {
                 return Err(FleetError::Conflict {
                     kind: "too-late",

@@ -44,8 +44,8 @@ impl Tx {
     /// Whether there is a user of that name, in upper or lower case.
     pub fn has_user(&self, name: &str) -> Result<bool, StoreError> {
         self.value(
-            "SELECT EXISTS (SELECT 1 FROM users WHERE lower(name) = lower(?1))",
-            &[&name],
+            "SELECT EXISTS (SELECT 1 FROM users WHERE lower(name) = ?1)",
+            &[&name.to_ascii_lowercase()],
         )
     }
 

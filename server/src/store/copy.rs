@@ -199,7 +199,8 @@ impl Kept {
         match self {
             Self::Null => add(0, &[]),
             Self::Integer(number) => add(1, &number.to_be_bytes()),
-            Self::Real(number) => add(2, &number.to_bits().to_be_bytes()),
+            // SQLite has no negative zero.
+            Self::Real(number) => add(2, &(number + 0.0).to_bits().to_be_bytes()),
             // PostgreSQL has no NUL in text: see `postgres::values`.
             Self::Text(text) => add(3, text.replace('\0', "\u{fffd}").as_bytes()),
             Self::Blob(bytes) => add(4, bytes),

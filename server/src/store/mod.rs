@@ -26,11 +26,12 @@ mod tx;
 mod writer;
 
 pub(crate) use self::sql::{Param, Row};
-pub use self::{page::Paging, tx::Tx};
 use self::{
+    moving::Held,
     readers::{Readers, Source},
     writer::Writer,
 };
+pub use self::{page::Paging, tx::Tx};
 
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -73,6 +74,12 @@ pub enum StoreError {
     /// A file is in the way.
     #[error("{} exists already: move it away", .0.display())]
     Exists(PathBuf),
+    /// A restore was cut short.
+    #[error(
+        "{} is from a restore that was not finished: start the server with the --database of the restore once, which puts it into PostgreSQL",
+        .0.display()
+    )]
+    Pending(PathBuf),
     /// The data directory has a database that nobody reads.
     #[error(
         "PostgreSQL holds no fleet yet, and {} is a database: `homeport-server database copy` copies it; to begin a new fleet, move it away",
@@ -108,7 +115,7 @@ pub enum StoreError {
         known: i64,
     },
     /// No room left.
-    #[error("the disk that holds the data directory is full: free some space on it")]
+    #[error("the disk that holds the database is full: free some space on it")]
     Full,
     /// The database holds something that this server does not write.
     #[error("the database holds something unexpected: {0}")]
@@ -135,6 +142,7 @@ impl Store {
         let lock = Arc::new(lock(data_dir)?);
         let (writer, source) = match database {
             Database::Embedded => {
+                moving::nothing_pending(data_dir)?;
                 let path = data_dir.join(DATABASE);
                 let mut connection = sqlite::open(&path)?;
                 schema::migrate(&mut connection)?;
@@ -142,13 +150,16 @@ impl Store {
                 (Writer::start(writing)?, Source::Sqlite(path))
             }
             Database::Postgres(address) => {
-                moving::import_restored(data_dir, address)?;
-                let mut writing = postgres::Writing::open(address)?;
+                let mut held = Held::new(address)?;
+                held.import_restored(data_dir)?;
                 let file = data_dir.join(DATABASE);
-                if file.exists() && writing.change(Tx::has_no_users)? {
+                if file.exists() && !held.is_in_use()? {
                     return Err(StoreError::NotCopied(file));
                 }
-                (Writer::start(writing)?, Source::Postgres(address.clone()))
+                (
+                    Writer::start(held.into_writing())?,
+                    Source::Postgres(address.clone()),
+                )
             }
         };
         Ok(Self {

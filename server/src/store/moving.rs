@@ -6,13 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 pub use super::copy::Copied;
 use super::{
     DATABASE, StoreError, Tx, copy, lock,
     postgres::{self, Address},
-    schema, sqlite,
+    schema,
 };
 
 /// The database of a restored backup, in the data directory of a server that uses PostgreSQL, until it is there.
@@ -21,10 +21,18 @@ pub(crate) const RESTORED: &str = "restored.db";
 /// End of the name of a database that was copied to PostgreSQL.
 const COPIED: &str = "copied";
 
+/// A database in PostgreSQL that no server uses while this exists.
+#[derive(Debug)]
+pub(crate) struct Held {
+    address: Address,
+    writing: postgres::Writing,
+}
+
 /// Copies the database in `data_dir` to PostgreSQL, which holds none, and moves the file aside. Returns what was copied, and where the file
 /// is now. No server uses either.
 pub fn to_postgres(data_dir: &Path, address: &Address) -> Result<(Vec<Copied>, PathBuf), StoreError> {
     let _lock = lock(data_dir)?;
+    nothing_pending(data_dir)?;
     let file = data_dir.join(DATABASE);
     if !file.exists() {
         return Err(StoreError::NoDatabase(file));
@@ -33,7 +41,7 @@ pub fn to_postgres(data_dir: &Path, address: &Address) -> Result<(Vec<Copied>, P
     if aside.exists() {
         return Err(StoreError::Exists(aside));
     }
-    let copied = into_postgres(&file, address, false)?;
+    let copied = Held::new(address)?.put(&file, false)?;
     rename(&file, &aside)?;
     Ok((copied, aside))
 }
@@ -41,15 +49,27 @@ pub fn to_postgres(data_dir: &Path, address: &Address) -> Result<(Vec<Copied>, P
 /// Copies the database in PostgreSQL to a new one in `data_dir`. No server uses either. What is in PostgreSQL stays there.
 pub fn from_postgres(address: &Address, data_dir: &Path) -> Result<Vec<Copied>, StoreError> {
     let _lock = lock(data_dir)?;
-    let file = data_dir.join(DATABASE);
-    if file.exists() {
-        return Err(StoreError::Exists(file));
+    nothing_pending(data_dir)?;
+    // SQLite would take the remains of another database for those of the new one.
+    for end in ["", "-wal", "-journal"] {
+        let file = data_dir.join(format!("{DATABASE}{end}"));
+        if file.exists() {
+            return Err(StoreError::Exists(file));
+        }
     }
-    // Nobody changes it while this holds its lock.
-    let held = postgres::Writing::open(address)?;
-    let copied = export(address, &file);
+    let held = Held::new(address)?;
+    let copied = export(address, &data_dir.join(DATABASE));
     drop(held);
     copied
+}
+
+/// Makes sure that no restored database waits in `data_dir` to be put into PostgreSQL.
+pub(crate) fn nothing_pending(data_dir: &Path) -> Result<(), StoreError> {
+    let file = data_dir.join(RESTORED);
+    if file.exists() {
+        return Err(StoreError::Pending(file));
+    }
+    Ok(())
 }
 
 /// Writes what PostgreSQL holds at one moment to the new SQLite database `file`. A server may be using it, and does not wait.
@@ -76,21 +96,6 @@ pub(crate) fn export(address: &Address, file: &Path) -> Result<Vec<Copied>, Stor
     }
 }
 
-/// Whether PostgreSQL holds a fleet.
-pub(crate) fn is_in_use(address: &Address) -> Result<bool, StoreError> {
-    postgres::Writing::open(address)?.change(|tx| Ok(!tx.has_no_users()?))
-}
-
-/// Puts the database of a restored backup into PostgreSQL, in place of what is there, if there is one in `data_dir`.
-pub(crate) fn import_restored(data_dir: &Path, address: &Address) -> Result<(), StoreError> {
-    let file = data_dir.join(RESTORED);
-    if !file.exists() {
-        return Ok(());
-    }
-    into_postgres(&file, address, true)?;
-    fs::remove_file(&file).map_err(|error| directory(&file, error))
-}
-
 fn write(from: &Tx, file: &Path) -> Result<Vec<Copied>, StoreError> {
     let mut connection = Connection::open(file)?;
     // It is no database of a server before it has its name.
@@ -103,20 +108,60 @@ fn write(from: &Tx, file: &Path) -> Result<Vec<Copied>, StoreError> {
     Ok(copied)
 }
 
-fn into_postgres(file: &Path, address: &Address, replace: bool) -> Result<Vec<Copied>, StoreError> {
-    let mut connection = sqlite::open(file)?;
-    schema::migrate(&mut connection)?;
-    // One file, that can be moved.
-    connection.execute_batch("PRAGMA journal_mode = DELETE; BEGIN IMMEDIATE")?;
-    let from = Tx::embedded(connection);
-    postgres::Writing::open(address)?.change(move |to| {
-        if replace {
-            copy::clear(to)?;
-        } else if !to.has_no_users()? {
-            return Err(StoreError::NotEmpty);
+// === impl Held ===
+
+impl Held {
+    /// Keeps servers out of the database.
+    pub(crate) fn new(address: &Address) -> Result<Self, StoreError> {
+        Ok(Self {
+            address: address.clone(),
+            writing: postgres::Writing::open(address)?,
+        })
+    }
+
+    /// For a server that uses it from now on.
+    pub(super) fn into_writing(self) -> postgres::Writing {
+        self.writing
+    }
+
+    /// Whether it holds a fleet.
+    pub(crate) fn is_in_use(&mut self) -> Result<bool, StoreError> {
+        self.writing.change(|tx| Ok(!tx.has_no_users()?))
+    }
+
+    /// Writes all that it holds to the new SQLite database `file`.
+    pub(crate) fn export(&self, file: &Path) -> Result<Vec<Copied>, StoreError> {
+        export(&self.address, file)
+    }
+
+    /// Puts the database of a restored backup in place of what it holds, if there is one in `data_dir`.
+    pub(crate) fn import_restored(&mut self, data_dir: &Path) -> Result<(), StoreError> {
+        let file = data_dir.join(RESTORED);
+        if !file.exists() {
+            return Ok(());
         }
-        copy::copy(&from, to)
-    })
+        self.put(&file, true)?;
+        fs::remove_file(&file)
+            .and_then(|()| crate::files::sync_dir(data_dir))
+            .map_err(|error| directory(&file, error))
+    }
+
+    fn put(&mut self, file: &Path, replace: bool) -> Result<Vec<Copied>, StoreError> {
+        let mut connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        // One file, that can be moved.
+        connection.execute_batch("PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL")?;
+        schema::migrate(&mut connection)?;
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        let from = Tx::embedded(connection);
+        self.writing.change(move |to| {
+            if replace {
+                copy::clear(to)?;
+            } else if !to.has_no_users()? {
+                return Err(StoreError::NotEmpty);
+            }
+            copy::copy(&from, to)
+        })
+    }
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {

@@ -55,7 +55,7 @@ fn sample(sample: senml::Sample) -> Option<Sample> {
         // Telemetry only holds values that can be drawn and averaged.
         Value::Text(_) => return None,
     };
-    if !senml::is_possible(&sample.unit, value) || value.abs() > MAX_VALUE {
+    if !senml::is_possible(&sample.unit, value) || !value.is_finite() || value.abs() > MAX_VALUE {
         return None;
     }
     #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
@@ -64,7 +64,8 @@ fn sample(sample: senml::Sample) -> Option<Sample> {
         name: sample.name,
         unit: told(&sample.unit),
         at_ms,
-        value,
+        // SQLite has no negative zero.
+        value: value + 0.0,
     })
 }
 
@@ -109,11 +110,15 @@ mod tests {
             Record::number("temperature.cpu", "Cel", -40.0),
             Record::number("temperature.probe", "K", -1.0),
             Record::number("sum", "", 1.7e308),
+            Record::number("none", "", f64::NAN),
+            Record::number("none", "", f64::INFINITY),
+            Record::number("zero", "", -0.0),
             text,
             future,
         ]);
         let (samples, refused) = samples(&pack, 1_795_000_000_000).unwrap();
         let names: Vec<_> = samples.iter().map(|sample| sample.name.as_str()).collect();
-        assert_eq!((names, refused), (vec!["temperature.cpu"], 5));
+        assert_eq!((names, refused), (vec!["temperature.cpu", "zero"], 7));
+        assert!(samples[1].value.is_sign_positive(), "SQLite knows no other zero");
     }
 }

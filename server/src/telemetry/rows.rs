@@ -9,6 +9,9 @@ use homeport_protocol::{limits::MAX_SERIES, series::SERVER_DROPPED};
 /// Largest absolute value of a sample. The sum of a hundred million of them is still finite.
 pub const MAX_VALUE: f64 = 1e300;
 
+/// Smallest absolute value that a graph tells from zero.
+const MIN_VALUE: f64 = 1e-290;
+
 /// Silence after which a new series may replace a series, in milliseconds.
 const SILENCE: i64 = 24 * 60 * 60 * 1000;
 
@@ -251,7 +254,7 @@ impl Tx {
         // Buckets start at multiples of their width, so that a graph does not flicker as its range moves on.
         self.rows(
             "SELECT min(at_ms) + (max(at_ms) - min(at_ms)) / 2, \
-             sum(CASE WHEN value > ?6 THEN ?6 WHEN value < ?7 THEN ?7 ELSE value END) / count(*) FROM samples \
+             sum(CASE WHEN value > ?6 THEN ?6 WHEN value < ?7 THEN ?7 WHEN abs(value) < ?8 THEN 0 ELSE value END) / count(*) FROM samples \
              WHERE series = ?1 AND at_ms >= ?2 AND at_ms < ?3 GROUP BY at_ms / ?4 ORDER BY 1 LIMIT ?5",
             &[
                 &series,
@@ -262,6 +265,8 @@ impl Tx {
                 // Older databases hold larger values: their sum must stay finite.
                 &MAX_VALUE,
                 &-MAX_VALUE,
+                // PostgreSQL refuses a quotient that is too small for a number.
+                &MIN_VALUE,
             ],
             |row| {
                 Ok(Point {
@@ -361,6 +366,23 @@ mod tests {
         let points = points(&store, "a", 1).await;
         assert_eq!(points.len(), 1);
         assert!(points[0].value.is_finite(), "{}", points[0].value);
+    }
+
+    #[tokio::test]
+    async fn values_that_no_average_can_hold_are_readable() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::for_test(directory.path());
+        let stored = [5e-324, 0.0].map(|value| sample("n", if value > 0.0 { 1 } else { 2 }, value));
+        store
+            .write(move |tx| {
+                tx.insert_device(0, "a", "a", None, "")?;
+                tx.insert_samples(0, "a", &stored, 0)
+            })
+            .await
+            .unwrap();
+        let points = points(&store, "a", 1).await;
+        assert_eq!(points.len(), 1);
+        assert!(points[0].value.abs() < 1e-300, "{}", points[0].value);
     }
 
     const DAY: i64 = SILENCE;

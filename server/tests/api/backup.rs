@@ -201,7 +201,12 @@ fn an_older_state_leaves_what_came_since() {
                 .unwrap()
                 .starts_with("replaced-")
         });
-    assert!(aside.unwrap().join("homeport.db").exists());
+    let rows = if is_on_postgres() {
+        "postgresql.db"
+    } else {
+        "homeport.db"
+    };
+    assert!(aside.unwrap().join(rows).exists());
     // Still the same after another start, which sweeps.
     let server = Server::start_in(server.kill());
     assert_eq!(download(&server, &renewed, &second), file);

@@ -210,6 +210,72 @@ fn a_fleet_is_not_copied_over_another() {
     assert!(two.path().join("homeport.db").exists(), "nothing is lost");
 }
 
+/// A leftover file, or a restore that was cut short, must not cost the rows of either database.
+#[test]
+#[ignore = "needs a PostgreSQL"]
+fn a_restore_keeps_the_rows_that_it_replaces_and_is_finished_first() {
+    let data = directory();
+    let database = postgres::database(data.path()).unwrap();
+    let run = |action: &str, options: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_homeport-server"));
+        program
+            .arg(action)
+            .args(options)
+            .args(["--database", &database, "--data-dir"]);
+        program.arg(data.path()).output().unwrap()
+    };
+    let start = || {
+        let mut program = program(data.path());
+        program.args(["--database", &database]);
+        Server::start_as(program, Arc::clone(&data))
+    };
+    let files = directory();
+    let backup = files.path().join("backup.tar");
+    let server = start();
+    let person = server.log_in();
+    assert_eq!(
+        person.post("/api/v1/groups", &json!({"name": "old"})).status(),
+        201
+    );
+    succeeded(&run("backup", &[backup.to_str().unwrap()]));
+    assert_eq!(
+        person.post("/api/v1/groups", &json!({"name": "new"})).status(),
+        201
+    );
+    server.kill();
+
+    std::fs::write(data.path().join("homeport.db"), "left over").unwrap();
+    let said = succeeded(&run("restore", &["--replace", backup.to_str().unwrap()]));
+    let aside = said
+        .lines()
+        .find_map(|line| line.strip_prefix("The previous files are in "));
+    let aside = Path::new(aside.unwrap().trim_end_matches('.'));
+    let kept = rusqlite::Connection::open(aside.join("postgresql.db")).unwrap();
+    let count: u32 = kept
+        .query_row("SELECT count(*) FROM groups", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(count, 2, "the rows of PostgreSQL");
+    assert_eq!(std::fs::read(aside.join("homeport.db")).unwrap(), b"left over");
+
+    // As after a power cut between the files and the rows.
+    std::fs::copy(aside.join("postgresql.db"), data.path().join("restored.db")).unwrap();
+    for refused in [
+        program(data.path()).output().unwrap(),
+        run("backup", &[files.path().join("other.tar").to_str().unwrap()]),
+        copy(data.path(), &database, &[]),
+        copy(data.path(), &database, &["--back"]),
+    ] {
+        assert!(refusal(&refused).contains("not finished"));
+    }
+    let server = start();
+    assert_eq!(
+        server.log_in().list("/api/v1/groups").len(),
+        2,
+        "the start finishes it"
+    );
+    assert!(!data.path().join("restored.db").exists());
+}
+
 #[test]
 #[ignore = "needs a PostgreSQL"]
 fn a_database_that_goes_away_is_told_apart_and_comes_back() {

@@ -1,9 +1,10 @@
 //! Where PostgreSQL is, and how to get in.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, mpsc},
+    thread,
     time::Duration,
 };
 
@@ -26,6 +27,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time in which the database's machine acknowledges nothing, before the connection is given up.
 const SILENCE: Duration = Duration::from_secs(15);
 
+/// Pause between two questions whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// Longest wait for a connection that can be used, to whichever of the hosts.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Largest file with a password, in bytes.
 const MAX_PASSWORD_FILE: u64 = 4096;
 
@@ -33,7 +40,7 @@ const MAX_PASSWORD_FILE: u64 = 4096;
 /// server that has gone is noticed within half a minute. What is committed is on the disk.
 const SETTINGS: &str = "SET statement_timeout = '30s'; SET lock_timeout = '10s'; \
      SET idle_in_transaction_session_timeout = '60s'; SET client_min_messages = warning; SET jit = off; \
-     SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
+     SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 30000; \
      SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// An address that cannot be used.
@@ -95,6 +102,11 @@ impl Address {
         if config.get_password().is_some() {
             return Err(AddressError::Password);
         }
+        if !config.get_hostaddrs().is_empty() {
+            return Err(AddressError::Syntax(
+                "name the host in place of `hostaddr`".into(),
+            ));
+        }
         if config.get_hosts().is_empty() || config.get_dbname().is_none() {
             return Err(AddressError::Syntax("it names no host, or no database".into()));
         }
@@ -120,7 +132,9 @@ impl Address {
             })
             .target_session_attrs(TargetSessionAttrs::ReadWrite)
             .tcp_user_timeout(SILENCE)
-            .keepalives_idle(SILENCE);
+            .keepalives_idle(SILENCE)
+            .keepalives_interval(KEEPALIVE)
+            .keepalives_retries(3);
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
@@ -131,10 +145,20 @@ impl Address {
     pub(super) fn connect(&self, name: &str) -> Result<Session, StoreError> {
         let mut config = self.0.config.clone();
         config.application_name(name);
-        let client: Result<Client, _> = match &self.0.tls {
-            Some(tls) => config.connect(tls.clone()),
-            None => config.connect(NoTls),
-        };
+        let tls = self.0.tls.clone();
+        let (sender, connected) = mpsc::channel();
+        // The client gives up a host that does not answer, but not one that takes the connection and says nothing.
+        thread::spawn(move || {
+            let client: Result<Client, _> = match tls {
+                Some(tls) => config.connect(tls),
+                None => config.connect(NoTls),
+            };
+            let _ = sender.send(client);
+        });
+        let client = connected.recv_timeout(READY_TIMEOUT).map_err(|_| {
+            let error = io::Error::new(io::ErrorKind::TimedOut, "it takes connections, and says nothing");
+            StoreError::Away(Arc::new(error))
+        })?;
         // Whatever the reason: it may be over soon.
         let client = client.map_err(|error| StoreError::Away(Arc::new(Told(error))))?;
         let session = Session::new(client);

@@ -41,7 +41,11 @@ pub(super) fn read<T: Send + 'static>(
     // The client blocks on a runtime of its own, which cannot be started on a thread of the server's.
     let reading = std::thread::spawn(move || {
         let tx = open_to_read(&address)?;
-        tx.connection::<Session>()?.begin_read()?;
+        let session = tx.connection::<Session>()?;
+        session.begin_read()?;
+        // It may be about everything that there is.
+        session
+            .batch("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")?;
         job(&tx)
     });
     reading.join().unwrap_or(Err(StoreError::Closed))

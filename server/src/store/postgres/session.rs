@@ -6,7 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use postgres::{CancelToken, Client, Statement, error::SqlState, types::ToSql};
+use postgres::{
+    CancelToken, Client, Statement,
+    error::{DbError, Severity, SqlState},
+    types::ToSql,
+};
 
 use super::super::{
     StoreError,
@@ -132,7 +136,7 @@ impl Session {
 
     fn failed(&self, error: postgres::Error) -> StoreError {
         let fate = match error.code() {
-            Some(code) if GONE.contains(code) => Fate::Lost,
+            Some(code) if GONE.contains(code) || is_fatal(&error) => Fate::Lost,
             Some(code) if RACED.contains(code) => Fate::Raced,
             // Not an answer of the database.
             None if error.is_closed()
@@ -218,8 +222,11 @@ impl Connection for Session {
     }
 
     fn set_last_id(&self, table: &str, last: i64) -> Result<(), StoreError> {
-        let set = "SELECT setval(CAST(pg_get_serial_sequence(?1, 'id') AS regclass), ?2)";
-        self.one::<i64>(set, &[&table, &last]).map(drop)
+        // As a part of the transaction, which `setval` is not.
+        self.batch(&format!(
+            "ALTER TABLE {table} ALTER COLUMN id RESTART WITH {}",
+            last.saturating_add(1)
+        ))
     }
 }
 
@@ -227,6 +234,12 @@ impl Cells for postgres::Row {
     fn value(&self, column: usize) -> Result<Value<'_>, StoreError> {
         Ok(self.try_get(column)?)
     }
+}
+
+/// Whether the database has ended the connection.
+fn is_fatal(error: &postgres::Error) -> bool {
+    let severity = error.as_db_error().and_then(DbError::parsed_severity);
+    matches!(severity, Some(Severity::Fatal | Severity::Panic))
 }
 
 /// Whether the way to the database failed, and not the database.
@@ -255,7 +268,7 @@ impl From<postgres::Error> for StoreError {
             Some(&SqlState::DISK_FULL) => Self::Full,
             Some(&SqlState::QUERY_CANCELED) => Self::TooSlow,
             Some(code) if RACED.contains(code) => Self::Busy,
-            Some(code) if GONE.contains(code) => Self::Away(Arc::new(Told(error))),
+            Some(code) if GONE.contains(code) || is_fatal(&error) => Self::Away(Arc::new(Told(error))),
             None if error.is_closed() || is_io(&error) => Self::Away(Arc::new(Told(error))),
             _ => Self::Database(Arc::new(Told(error))),
         }

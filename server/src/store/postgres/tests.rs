@@ -52,6 +52,21 @@ async fn groups(store: &Store) -> Vec<String> {
     groups.into_iter().map(|group| group.name).collect()
 }
 
+/// Opens a database whose last server says goodbye in its own time.
+fn open_when_free(address: &str, directory: &Path) -> Store {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        match open(address, directory) {
+            Ok(store) => return store,
+            Err(error) => assert!(
+                matches!(error, StoreError::InUse | StoreError::Locked(_)) && Instant::now() < end,
+                "{error}"
+            ),
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// What a proxy does with the next commit that passes through it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cut {
@@ -254,15 +269,45 @@ async fn one_server_uses_a_database() {
     let store = open(&address, directory.path()).unwrap();
     assert!(matches!(open(&address, other.path()), Err(StoreError::InUse)));
     drop(store);
-    // The server says goodbye in its own time.
-    let end = Instant::now() + Duration::from_secs(60);
-    while let Err(error) = open(&address, other.path()) {
-        assert!(
-            matches!(error, StoreError::InUse) && Instant::now() < end,
-            "{error}"
-        );
-        thread::sleep(Duration::from_millis(20));
-    }
+    open_when_free(&address, other.path());
+}
+
+/// What this server has in memory is older than what another one wrote while the connection was lost.
+#[tokio::test]
+#[ignore = "needs a PostgreSQL"]
+async fn a_server_ends_when_another_has_written_meanwhile() {
+    let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let address = socket(directory.path());
+    let store = open(&address, directory.path()).unwrap();
+    assert!(store.write(|tx| tx.create_group("mine", "")).await.unwrap());
+    homeport_testkit::postgres::with(&address, |client| {
+        client.batch_execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+    })
+    .unwrap();
+    let second = open(&address, other.path()).unwrap();
+    assert!(second.write(|tx| tx.create_group("theirs", "")).await.unwrap());
+    drop(second);
+    let refused = store.write(|tx| tx.create_group("late", "")).await;
+    assert!(matches!(refused, Err(StoreError::InUse)), "{refused:?}");
+    store.closed().await;
+    let third = open_when_free(&address, other.path());
+    assert_eq!(groups(&third).await, ["mine", "theirs"]);
+}
+
+/// A listener that takes connections and says nothing keeps nobody.
+#[test]
+#[ignore = "needs a PostgreSQL"]
+fn a_silent_host_is_given_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let address = format!("postgres://me@127.0.0.1:{port}/name?sslmode=disable");
+    let address = Address::parse(&address, None, None).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let error = Store::open(&Database::Postgres(address), directory.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Away(_)), "{error}");
 }
 
 #[tokio::test]

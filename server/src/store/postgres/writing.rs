@@ -1,6 +1,8 @@
 //! The connection that writes.
 
 use std::{
+    io,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -25,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long they wait for the lock that this server's own lost connection may still hold.
 const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a new server waits for the one before it to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
+
 /// The oldest PostgreSQL, as `server_version_num` has it.
 const OLDEST: u32 = 150_000;
 
@@ -41,6 +46,8 @@ pub(in super::super) struct Writing {
     /// How this connection calls itself: so it finds its own remains after it was lost.
     name: String,
     tx: Option<Tx>,
+    /// The mark that the table `homeport` holds, as far as this writer knows. Another one means that somebody else has written.
+    last: i64,
     /// The connection was lost during a commit, and nobody knows yet whether that happened.
     uncertain: bool,
 }
@@ -71,14 +78,20 @@ impl Writing {
             address: address.clone(),
             name: format!("homeport-server writer {}", hex(&random::<4>())),
             tx: None,
+            last: new_mark(),
             uncertain: false,
         };
         let session = address.connect(&writing.name)?;
         check(&session)?;
-        if !lock(&session)? {
-            return Err(StoreError::InUse);
+        let since = Instant::now();
+        while !lock(&session)? {
+            if since.elapsed() > GOODBYE {
+                return Err(StoreError::InUse);
+            }
+            thread::sleep(PAUSE);
         }
         schema::migrate(&session)?;
+        session.execute("UPDATE homeport SET batch = ?1", &[&writing.last])?;
         writing.tx = Some(Tx::remote(session));
         Ok(writing)
     }
@@ -89,12 +102,16 @@ impl Writing {
         job: impl FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let tx = self.tx.take().ok_or(StoreError::Closed)?;
+        let (last, mark) = (self.last, new_mark());
         let working = thread::spawn(move || {
-            let done = in_one_transaction(&tx, job);
+            let done = in_one_transaction(&tx, last, mark, job);
             (tx, done)
         });
         let (tx, done) = working.join().map_err(|_| StoreError::Closed)?;
         self.tx = Some(tx);
+        if done.is_ok() {
+            self.last = mark;
+        }
         done
     }
 
@@ -135,7 +152,7 @@ impl Writing {
         };
         let session: &Session = tx.connection()?;
         let mut committing = false;
-        let done = transact(&tx, session, batch, mark, apart, self.uncertain, &mut committing);
+        let done = self.transact(&tx, session, batch, mark, apart, &mut committing);
         let outcome = match (done, session.fate()) {
             (Ok(outcome), Fate::Fine) => Ok(outcome),
             (_, Fate::Lost) => {
@@ -147,23 +164,70 @@ impl Writing {
             (Err(error), Fate::Fine) => Err(error),
         };
         if !matches!(outcome, Ok(Outcome::Committed)) && session.batch("ROLLBACK").is_err() {
+            self.uncertain |= committing;
             return Ok(Outcome::Lost);
-        }
-        if matches!(outcome, Ok(Outcome::Committed)) {
-            self.uncertain = false;
         }
         self.tx = Some(tx);
         outcome
+    }
+
+    /// One transaction. `committing` is set when its end has been asked for.
+    fn transact(
+        &mut self,
+        tx: &Tx,
+        session: &Session,
+        batch: &mut [Box<dyn Job>],
+        mark: i64,
+        apart: bool,
+        committing: &mut bool,
+    ) -> Result<Outcome, StoreError> {
+        session.begin("BEGIN ISOLATION LEVEL SERIALIZABLE")?;
+        if self.uncertain {
+            // Waits for the end of the lost transaction, if it has none yet.
+            let found: i64 = session.one("SELECT batch FROM homeport FOR UPDATE", &[])?;
+            if found == mark {
+                session.batch("COMMIT")?;
+                self.last = mark;
+                self.uncertain = false;
+                return Ok(Outcome::Committed);
+            }
+            self.uncertain = false;
+        }
+        let alone = batch.len() == 1;
+        for job in batch {
+            if apart {
+                session.batch("SAVEPOINT job")?;
+            }
+            let keep = job.run(tx);
+            if session.fate() != Fate::Fine {
+                return Ok(Outcome::Raced);
+            }
+            match (keep, alone, apart) {
+                (true, _, false) => {}
+                (true, _, true) => session.batch("RELEASE job")?,
+                (false, true, _) => {
+                    session.batch("ROLLBACK")?;
+                    return Ok(Outcome::Committed);
+                }
+                (false, false, true) => session.batch("ROLLBACK TO job; RELEASE job")?,
+                (false, false, false) => return Ok(Outcome::Apart),
+            }
+        }
+        set_mark(session, self.last, mark)?;
+        *committing = true;
+        session.batch("COMMIT")?;
+        self.last = mark;
+        Ok(Outcome::Committed)
     }
 }
 
 impl Commit for Writing {
     fn commit(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-        let mark = i64::from_ne_bytes(random());
+        let mark = new_mark();
         let (mut apart, mut raced, mut lost) = (false, 0, 0);
-        let done = loop {
+        loop {
             match self.attempt(batch, mark, apart) {
-                Ok(Outcome::Committed) => break Ok(()),
+                Ok(Outcome::Committed) => return Ok(()),
                 Ok(Outcome::Apart) => apart = true,
                 Ok(Outcome::Raced) if raced < TRIES => {
                     raced += 1;
@@ -172,79 +236,62 @@ impl Commit for Writing {
                         u64::from(random::<1>()[0]) * u64::from(raced) / 16,
                     ));
                 }
-                Ok(Outcome::Lost) if lost < TRIES => lost += 1,
+                Ok(Outcome::Lost) if lost < TRIES => {
+                    if lost > 0 {
+                        thread::sleep(PAUSE);
+                    }
+                    lost += 1;
+                }
+                // Another server knows better.
+                Err(StoreError::InUse) => return Err(StoreError::InUse),
                 // Memory must not fall behind what may be committed: nothing goes on before that is known.
-                Ok(_) | Err(StoreError::Away(_) | StoreError::Database(_) | StoreError::TooSlow)
-                    if self.uncertain =>
-                {
+                Ok(_) | Err(_) if self.uncertain => {
                     tracing::error!(
                         "the connection was lost during a commit, and the database does not answer since"
                     );
                     thread::sleep(PAUSE);
                 }
-                Ok(Outcome::Raced) => break Err(StoreError::Busy),
-                Ok(Outcome::Lost) => break Err(StoreError::Closed),
-                Err(error) => break Err(error),
+                Ok(Outcome::Raced) => return Err(StoreError::Busy),
+                Ok(Outcome::Lost) => {
+                    let error = io::Error::other("the connection was lost again and again");
+                    return Err(StoreError::Away(Arc::new(error)));
+                }
+                Err(error) => return Err(error),
             }
-        };
-        self.uncertain = false;
-        done
+        }
     }
 }
 
-fn in_one_transaction<T>(tx: &Tx, job: impl FnOnce(&Tx) -> Result<T, StoreError>) -> Result<T, StoreError> {
+fn new_mark() -> i64 {
+    i64::from_ne_bytes(random())
+}
+
+/// Leaves the mark of this transaction, in place of the writer's last one.
+fn set_mark(session: &Session, last: i64, mark: i64) -> Result<(), StoreError> {
+    let set = "UPDATE homeport SET batch = ?1 WHERE batch = ?2";
+    match session.execute(set, &[&mark, &last])? {
+        1 => Ok(()),
+        // While this connection was lost, somebody else had the lock, and wrote.
+        _ => Err(StoreError::InUse),
+    }
+}
+
+fn in_one_transaction<T>(
+    tx: &Tx,
+    last: i64,
+    mark: i64,
+    job: impl FnOnce(&Tx) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     let session: &Session = tx.connection()?;
     // It may be about everything that there is.
     session
-        .begin("BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")?;
-    let done = job(tx);
+        .begin("BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout = '60s'")?;
+    let done = job(tx).and_then(|value| {
+        set_mark(session, last, mark)?;
+        Ok(value)
+    });
     session.batch(if done.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
     done
-}
-
-/// One transaction. `committing` is set when its end has been asked for.
-fn transact(
-    tx: &Tx,
-    session: &Session,
-    batch: &mut [Box<dyn Job>],
-    mark: i64,
-    apart: bool,
-    uncertain: bool,
-    committing: &mut bool,
-) -> Result<Outcome, StoreError> {
-    session.begin("BEGIN ISOLATION LEVEL SERIALIZABLE")?;
-    if uncertain {
-        // Waits for the end of the lost transaction, if it has none yet.
-        let last: i64 = session.one("SELECT batch FROM homeport FOR UPDATE", &[])?;
-        if last == mark {
-            session.batch("COMMIT")?;
-            return Ok(Outcome::Committed);
-        }
-    }
-    let alone = batch.len() == 1;
-    for job in batch {
-        if apart {
-            session.batch("SAVEPOINT job")?;
-        }
-        let keep = job.run(tx);
-        if session.fate() != Fate::Fine {
-            return Ok(Outcome::Raced);
-        }
-        match (keep, alone, apart) {
-            (true, _, false) => {}
-            (true, _, true) => session.batch("RELEASE job")?,
-            (false, true, _) => {
-                session.batch("ROLLBACK")?;
-                return Ok(Outcome::Committed);
-            }
-            (false, false, true) => session.batch("ROLLBACK TO job; RELEASE job")?,
-            (false, false, false) => return Ok(Outcome::Apart),
-        }
-    }
-    session.execute("UPDATE homeport SET batch = ?1", &[&mark])?;
-    *committing = true;
-    session.batch("COMMIT")?;
-    Ok(Outcome::Committed)
 }
 
 /// Makes sure that the database is one that keeps what the server promises.
