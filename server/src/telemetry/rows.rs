@@ -254,7 +254,7 @@ impl Tx {
         // Buckets start at multiples of their width, so that a graph does not flicker as its range moves on.
         self.rows(
             "SELECT min(at_ms) + (max(at_ms) - min(at_ms)) / 2, \
-             sum(CASE WHEN value > ?6 THEN ?6 WHEN value < ?7 THEN ?7 WHEN abs(value) < ?8 THEN 0 ELSE value END) / count(*) FROM samples \
+             sum(CASE WHEN value > ?6 THEN ?6 WHEN value < ?7 THEN ?7 WHEN abs(value) < ?8 THEN 0.0 ELSE value END) / count(*) FROM samples \
              WHERE series = ?1 AND at_ms >= ?2 AND at_ms < ?3 GROUP BY at_ms / ?4 ORDER BY 1 LIMIT ?5",
             &[
                 &series,
