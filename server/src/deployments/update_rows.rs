@@ -1,5 +1,7 @@
 //! Updates: one row for each device of a deployment and for each local install, and one for every state that an update entered.
 
+use std::collections::HashMap;
+
 use homeport_api::{
     Bundle, DeviceProgress, DeviceUpdate, Page, StateChange, UpdateHistory, UpdateOrigin, Why,
 };
@@ -33,6 +35,9 @@ pub struct Transition {
 
 const COLUMNS: &str = "updates.id, deployment, version, state, previous, steps, reason, running_version, running_slot, \
      bytes_fetched, bundle_size, started_ms, updated_ms, device";
+
+/// Place of the device's id in it.
+const DEVICE: usize = 13;
 
 // === impl Tx ===
 
@@ -201,12 +206,15 @@ impl Tx {
         self.insert_state(now_ms, id, &transition)
     }
 
-    pub(crate) fn latest_update(&self, device: &str) -> Result<Option<DeviceUpdate>, StoreError> {
-        // The running update, else the newest.
-        self.row(
-            &format!("SELECT {COLUMNS} FROM updates WHERE device = ?1 ORDER BY final, id DESC LIMIT 1"),
-            &[&device],
-            update,
+    /// Of each of these devices, a JSON list of ids, the running update, else the newest.
+    pub(crate) fn latest_updates(&self, devices: &str) -> Result<HashMap<String, DeviceUpdate>, StoreError> {
+        self.rows(
+            &format!(
+                "SELECT {COLUMNS} FROM json_each(?1, '$') CROSS JOIN updates WHERE updates.id = \
+                 (SELECT latest.id FROM updates AS latest WHERE latest.device = value ORDER BY latest.final, latest.id DESC LIMIT 1)"
+            ),
+            &[&devices],
+            |row| Ok((row.get(DEVICE)?, update(row)?)),
         )
     }
 
@@ -238,8 +246,8 @@ impl Tx {
 /// Reads a row of `COLUMNS`, followed by the device's name.
 fn progress(row: Row<'_>) -> Result<DeviceProgress, StoreError> {
     Ok(DeviceProgress {
-        device: row.get(13)?,
-        device_name: row.get(14)?,
+        device: row.get(DEVICE)?,
+        device_name: row.get(DEVICE + 1)?,
         update: update(row)?,
     })
 }

@@ -2,6 +2,8 @@
 
 use crate::access::{self, DEVICE_SEEN, limited};
 use crate::store::{Paging, Row, StoreError, Tx};
+use std::collections::HashMap;
+
 use homeport_api::{Device, DeviceSlot, Page};
 use homeport_protocol::{Inventory, Slot};
 
@@ -39,11 +41,8 @@ impl Tx {
 
     /// The device, without the facts that only memory holds: it is shown offline.
     pub fn device(&self, id: &str) -> Result<Option<Device>, StoreError> {
-        self.row(
-            &format!("SELECT {COLUMNS} FROM devices WHERE id = ?1"),
-            &[&id],
-            |row| self.assemble(row),
-        )
+        let query = format!("SELECT {COLUMNS} FROM devices WHERE id = ?1");
+        Ok(self.assemble(self.rows(&query, &[&id], bare)?)?.pop())
     }
 
     /// Devices of a scope, or those of them in a group or a project, by name.
@@ -63,8 +62,9 @@ impl Tx {
                 DEVICE_SEEN = limited(scope, DEVICE_SEEN)
             ),
             &[&scope, &name, &id, &paging.rows(), &group, &project],
-            |row| self.assemble(row),
+            bare,
         )?;
+        let devices = self.assemble(devices)?;
         Ok(paging.page(devices, |device| (device.name.clone(), device.id.clone()))?)
     }
 
@@ -82,19 +82,31 @@ impl Tx {
                 DEVICE_SEEN = limited(scope, DEVICE_SEEN)
             ),
             &[&scope, &text],
-            |row| self.assemble(row),
+            bare,
         )?;
         if found.is_empty() {
-            found = self.rows(&format!(
-                        "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND name = ?2 AND id > ?3 ORDER BY id LIMIT ?4", DEVICE_SEEN = limited(scope, DEVICE_SEEN)
-                    ), &[&scope, &text, &id, &paging.rows()], |row| self.assemble(row))?;
+            found = self.rows(
+                &format!(
+                    "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND name = ?2 AND id > ?3 ORDER BY id LIMIT ?4",
+                    DEVICE_SEEN = limited(scope, DEVICE_SEEN)
+                ),
+                &[&scope, &text, &id, &paging.rows()],
+                bare,
+            )?;
         }
         if found.is_empty() && !text.is_empty() {
             // Ids consist of lower-case letters and digits.
-            found = self.rows(&format!(
-                        "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND id >= ?2 AND id < ?2 || '~' AND id > ?3 ORDER BY id LIMIT ?4", DEVICE_SEEN = limited(scope, DEVICE_SEEN)
-                    ), &[&scope, &text, &id, &paging.rows()], |row| self.assemble(row))?;
+            found = self.rows(
+                &format!(
+                    "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND id >= ?2 AND id < ?2 || '~' AND id > ?3 \
+                     ORDER BY id LIMIT ?4",
+                    DEVICE_SEEN = limited(scope, DEVICE_SEEN)
+                ),
+                &[&scope, &text, &id, &paging.rows()],
+                bare,
+            )?;
         }
+        let found = self.assemble(found)?;
         Ok(paging.page(found, |device| (name.clone(), device.id.clone()))?)
     }
 
@@ -140,45 +152,69 @@ impl Tx {
         Ok(deleted == 1)
     }
 
-    fn assemble(&self, row: Row<'_>) -> Result<Device, StoreError> {
-        let id: String = row.get(0)?;
-        let inventory: Inventory = row.json(6)?;
-        let certificate: Option<(Vec<u8>, i64, bool)> = self.row(
-            "SELECT hash, expires_ms, revoked_ms IS NOT NULL FROM certificates WHERE device = ?1 \
-                 ORDER BY revoked_ms IS NOT NULL, replaces IS NOT NULL, issued_ms DESC LIMIT 1",
-            &[&id],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    /// Adds the facts of other tables, for all devices at once.
+    fn assemble(&self, mut devices: Vec<Device>) -> Result<Vec<Device>, StoreError> {
+        if devices.is_empty() {
+            return Ok(devices);
+        }
+        let ids: Vec<_> = devices.iter().map(|device| device.id.as_str()).collect();
+        let ids = serde_json::to_string(&ids)?;
+        let certificates: Vec<(String, Vec<u8>, i64, bool)> = self.rows(
+            "SELECT device, hash, expires_ms, revoked_ms IS NOT NULL FROM json_each(?1, '$') CROSS JOIN certificates \
+             WHERE hash = (SELECT shown.hash FROM certificates AS shown WHERE shown.device = value \
+             ORDER BY shown.revoked_ms IS NOT NULL, shown.replaces IS NOT NULL, shown.issued_ms DESC LIMIT 1)",
+            &[&ids],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         )?;
-        let (certificate, certificate_expires_ms, revoked) = certificate.unwrap_or_default();
-        Ok(Device {
-            name: row.get(1)?,
-            online: false,
-            last_seen_ms: row.get(3)?,
-            paired_ms: row.get(2)?,
-            project: access::path(row.get(7)?),
-            revoked,
-            certificate_sha256: crate::hex(&certificate),
-            certificate_expires_ms,
-            address: row.get(4)?,
-            serial: match inventory.serial {
-                Some(serial) => Some(serial),
-                None => row.get(5)?,
-            },
-            model: inventory.model,
-            os_version: inventory.os_version,
-            os: inventory.os,
-            agent_version: inventory.agent_version,
-            kernel: inventory.kernel,
-            architecture: inventory.architecture,
-            hostname: inventory.hostname,
-            updater: inventory.updater,
-            compatible: inventory.compatible,
-            slots: inventory.slots.into_iter().map(slot).collect(),
-            groups: self.groups_of(&id)?,
-            update: self.latest_update(&id)?,
-            id,
-        })
+        let mut certificates: HashMap<_, _> = certificates
+            .into_iter()
+            .map(|(device, hash, expires_ms, revoked)| (device, (hash, expires_ms, revoked)))
+            .collect();
+        let mut groups = self.groups_of_all(&ids)?;
+        let mut updates = self.latest_updates(&ids)?;
+        for device in &mut devices {
+            let (hash, expires_ms, revoked) = certificates.remove(&device.id).unwrap_or_default();
+            device.certificate_sha256 = crate::hex(&hash);
+            device.certificate_expires_ms = expires_ms;
+            device.revoked = revoked;
+            device.groups = groups.remove(&device.id).unwrap_or_default();
+            device.update = updates.remove(&device.id);
+        }
+        Ok(devices)
     }
+}
+
+/// A device without the facts of other tables.
+fn bare(row: Row<'_>) -> Result<Device, StoreError> {
+    let inventory: Inventory = row.json(6)?;
+    Ok(Device {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        online: false,
+        last_seen_ms: row.get(3)?,
+        paired_ms: row.get(2)?,
+        project: access::path(row.get(7)?),
+        revoked: false,
+        certificate_sha256: String::new(),
+        certificate_expires_ms: 0,
+        address: row.get(4)?,
+        serial: match inventory.serial {
+            Some(serial) => Some(serial),
+            None => row.get(5)?,
+        },
+        model: inventory.model,
+        os_version: inventory.os_version,
+        os: inventory.os,
+        agent_version: inventory.agent_version,
+        kernel: inventory.kernel,
+        architecture: inventory.architecture,
+        hostname: inventory.hostname,
+        updater: inventory.updater,
+        compatible: inventory.compatible,
+        slots: inventory.slots.into_iter().map(slot).collect(),
+        groups: Vec::new(),
+        update: None,
+    })
 }
 
 fn slot(slot: Slot) -> DeviceSlot {

@@ -2,6 +2,8 @@
 
 use crate::access::{self, GROUP_SEEN, Place, is_within, limited};
 use crate::store::{Paging, Row, StoreError, Tx};
+use std::collections::HashMap;
+
 use homeport_api::{Group, Page};
 
 const COLUMNS: &str =
@@ -82,6 +84,21 @@ impl Tx {
             &[&device],
             |row| row.get(0),
         )
+    }
+
+    /// The groups of each of these devices, a JSON list of ids.
+    pub(crate) fn groups_of_all(&self, devices: &str) -> Result<HashMap<String, Vec<String>>, StoreError> {
+        let mut found: Vec<(String, String)> = self.rows(
+            "SELECT device, name FROM json_each(?1, '$') CROSS JOIN group_devices WHERE device = value",
+            &[&devices],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        found.sort_unstable();
+        let mut groups: HashMap<_, Vec<_>> = HashMap::new();
+        for (device, name) in found {
+            groups.entry(device).or_default().push(name);
+        }
+        Ok(groups)
     }
 
     /// Takes a device out of the groups that do not reach into its project.
