@@ -90,14 +90,19 @@ impl Tx {
         now_ms: i64,
     ) -> Result<Option<Access>, StoreError> {
         let found: Option<(String, i64, String, String)> = match credential {
-            Credential::Session(hash) => self.row("SELECT users.name, users.id, 'administrator', '' FROM sessions JOIN users ON users.id = sessions.user_id \
-                     WHERE hash = ?1 AND expires_ms > ?2 AND disabled = 0", &[&hash, &now_ms], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-                })?,
-            Credential::Token(id) => self.row("SELECT users.name, users.id, role, access_tokens.project FROM access_tokens \
-                     JOIN users ON users.id = access_tokens.user_id WHERE access_tokens.id = ?1 AND expires_ms > ?2 AND disabled = 0", &[&id, &now_ms], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-                })?,
+            Credential::Session(hash) => self.row(
+                "SELECT users.name, users.id, 'administrator', '' FROM sessions JOIN users ON users.id = \
+                 sessions.user_id WHERE hash = ?1 AND expires_ms > ?2 AND disabled = 0",
+                &[&hash, &now_ms],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+            )?,
+            Credential::Token(id) => self.row(
+                "SELECT users.name, users.id, role, access_tokens.project FROM access_tokens JOIN users ON \
+                 users.id = access_tokens.user_id WHERE access_tokens.id = ?1 AND expires_ms > ?2 AND \
+                 disabled = 0",
+                &[&id, &now_ms],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+            )?,
         };
         let Some((user, id, limit, project)) = found else {
             return Ok(None);
@@ -127,21 +132,26 @@ impl Tx {
 
     /// The roles of a user.
     pub(crate) fn held(&self, user: i64) -> Result<Vec<Held>, StoreError> {
-        self.rows("SELECT id, role, grants.project, group_name, groups.project FROM grants LEFT JOIN groups ON groups.name = group_name \
-             WHERE user_id = ?1 ORDER BY id", &[&user], |row| {
-            let name: String = row.get(1)?;
-            let scope = match row.get::<Option<String>>(2)? {
-                Some(project) => Scope::Project(project),
-                None => Scope::Group {
-                    name: row.get(3)?,
-                    project: row.get(4)?,
-                },
-            };
-            Ok(Held {
-                id: row.get(0)?,
-                role: role(&name)?,
-                scope,
-            })})
+        self.rows(
+            "SELECT id, role, grants.project, group_name, groups.project FROM grants LEFT JOIN groups ON \
+             groups.name = group_name WHERE user_id = ?1 ORDER BY id",
+            &[&user],
+            |row| {
+                let name: String = row.get(1)?;
+                let scope = match row.get::<Option<String>>(2)? {
+                    Some(project) => Scope::Project(project),
+                    None => Scope::Group {
+                        name: row.get(3)?,
+                        project: row.get(4)?,
+                    },
+                };
+                Ok(Held {
+                    id: row.get(0)?,
+                    role: role(&name)?,
+                    scope,
+                })
+            },
+        )
     }
 
     /// The user who shows the secret with this hash, and what the user may do.

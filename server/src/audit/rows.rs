@@ -38,7 +38,11 @@ impl Tx {
         subject: &str,
         detail: &str,
     ) -> Result<(), StoreError> {
-        self.execute("INSERT INTO audit (at_ms, project, actor, action, subject, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)", &[&now_ms, &project, &actor, &action, &subject, &detail])?;
+        self.execute(
+            "INSERT INTO audit (at_ms, project, actor, action, subject, detail) VALUES (?1, ?2, ?3, ?4, ?5, \
+             ?6)",
+            &[&now_ms, &project, &actor, &action, &subject, &detail],
+        )?;
         Ok(())
     }
 
@@ -46,7 +50,11 @@ impl Tx {
     pub fn prune_audit(&self, actions: &[&str], before_ms: i64, limit: u32) -> Result<usize, StoreError> {
         let mut forgotten = 0;
         for action in actions {
-            forgotten += self.execute("DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE action = ?1 ORDER BY id LIMIT ?2) AND at_ms < ?3", &[action, &limit, &before_ms])?;
+            forgotten += self.execute(
+                "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE action = ?1 ORDER BY id LIMIT \
+                 ?2) AND at_ms < ?3",
+                &[action, &limit, &before_ms],
+            )?;
         }
         Ok(forgotten)
     }

@@ -34,27 +34,41 @@ impl Tx {
 
     /// The bundle with this id in the first project of a scope that has it, or in `project`.
     pub fn bundle(&self, scope: &str, id: &str, project: Option<&str>) -> Result<Option<Bundle>, StoreError> {
-        self.row(&format!(
-                "SELECT {COLUMNS} FROM bundle_projects JOIN bundles ON bundles.id = bundle \
-                 WHERE {BUNDLE_SEEN} AND bundle = ?2 AND (CAST(?3 AS TEXT) IS NULL OR project = ?3) ORDER BY project LIMIT 1", BUNDLE_SEEN = limited(scope, BUNDLE_SEEN)
-            ), &[&scope, &id, &project], bundle)
+        self.row(
+            &format!(
+                "SELECT {COLUMNS} FROM bundle_projects JOIN bundles ON bundles.id = bundle WHERE \
+                 {BUNDLE_SEEN} AND bundle = ?2 AND (CAST(?3 AS TEXT) IS NULL OR project = ?3) ORDER BY \
+                 project LIMIT 1",
+                BUNDLE_SEEN = limited(scope, BUNDLE_SEEN)
+            ),
+            &[&scope, &id, &project],
+            bundle,
+        )
     }
 
     /// The bundle with this id, if devices of `project` may get it: it is in that project, or in one above.
     pub fn usable_bundle(&self, id: &str, project: &str) -> Result<Option<Bundle>, StoreError> {
-        self.row(&format!(
-                "SELECT {COLUMNS} FROM bundle_projects JOIN bundles ON bundles.id = bundle WHERE bundle = ?1 AND \
-                 (project = '' OR project = ?2 OR substr(?2, 1, length(project) + 1) = project || '/') ORDER BY project DESC LIMIT 1"
-            ), &[&id, &project], bundle)
+        self.row(
+            &format!(
+                "SELECT {COLUMNS} FROM bundle_projects JOIN bundles ON bundles.id = bundle WHERE bundle = \
+                 ?1 AND (project = '' OR project = ?2 OR substr(?2, 1, length(project) + 1) = project || \
+                 '/') ORDER BY project DESC LIMIT 1"
+            ),
+            &[&id, &project],
+            bundle,
+        )
     }
 
     /// Whether a device may fetch a bundle: it can be deployed in the device's project, or the device's update needs it.
     pub fn may_fetch(&self, device: &str, bundle: &str) -> Result<bool, StoreError> {
-        self.value("SELECT EXISTS (SELECT 1 FROM bundle_projects JOIN devices ON devices.id = ?1 WHERE bundle = ?2 AND \
-                 (bundle_projects.project = '' OR bundle_projects.project = devices.project OR \
-                 substr(devices.project, 1, length(bundle_projects.project) + 1) = bundle_projects.project || '/')) \
-                 OR EXISTS (SELECT 1 FROM updates JOIN deployments ON deployments.id = deployment \
-                 WHERE device = ?1 AND final = 0 AND bundle = ?2)", &[&device, &bundle])
+        self.value(
+            "SELECT EXISTS (SELECT 1 FROM bundle_projects JOIN devices ON devices.id = ?1 WHERE bundle = ?2 \
+             AND (bundle_projects.project = '' OR bundle_projects.project = devices.project OR \
+             substr(devices.project, 1, length(bundle_projects.project) + 1) = bundle_projects.project || \
+             '/')) OR EXISTS (SELECT 1 FROM updates JOIN deployments ON deployments.id = deployment WHERE \
+             device = ?1 AND final = 0 AND bundle = ?2)",
+            &[&device, &bundle],
+        )
     }
 
     /// Bundles of a scope, newest first. One that is in several projects comes several times.
@@ -95,8 +109,13 @@ impl Tx {
 
     /// Bundles that no project has and no update needs.
     pub fn unneeded_bundles(&self) -> Result<Vec<String>, StoreError> {
-        self.rows("SELECT id FROM bundles WHERE NOT EXISTS (SELECT 1 FROM bundle_projects WHERE bundle = bundles.id) AND NOT EXISTS \
-             (SELECT 1 FROM updates JOIN deployments ON deployments.id = deployment WHERE final = 0 AND deployments.bundle = bundles.id)", &[], |row| row.get(0))
+        self.rows(
+            "SELECT id FROM bundles WHERE NOT EXISTS (SELECT 1 FROM bundle_projects WHERE bundle = \
+             bundles.id) AND NOT EXISTS (SELECT 1 FROM updates JOIN deployments ON deployments.id = \
+             deployment WHERE final = 0 AND deployments.bundle = bundles.id)",
+            &[],
+            |row| row.get(0),
+        )
     }
 
     /// Whether there is such a bundle, in any project.

@@ -43,8 +43,24 @@ impl Tx {
             Target::Group(name) => (None, Some(name)),
         };
         let target = serde_json::to_string(target)?;
-        let id: u64 = self.value("INSERT INTO deployments (bundle, size, version, compatible, manifest_hash, target, created_ms, created_by, \
-                 project, target_device, target_group) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) RETURNING id", &[&bundle.id, &bundle.size, &bundle.version, &bundle.compatible, &bundle.manifest_hash, &target, &now_ms, &created_by, &project, &target_device, &target_group])?;
+        let id: u64 = self.value(
+            "INSERT INTO deployments (bundle, size, version, compatible, manifest_hash, target, created_ms, \
+             created_by, project, target_device, target_group) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
+             ?10, ?11) RETURNING id",
+            &[
+                &bundle.id,
+                &bundle.size,
+                &bundle.version,
+                &bundle.compatible,
+                &bundle.manifest_hash,
+                &target,
+                &now_ms,
+                &created_by,
+                &project,
+                &target_device,
+                &target_group,
+            ],
+        )?;
         for device in devices {
             self.insert_offer(now_ms, id, device, bundle)?;
         }
@@ -91,26 +107,31 @@ impl Tx {
 
     /// The update that runs on a device, if one does.
     pub fn open_update(&self, device: &str) -> Result<Option<OpenUpdate>, StoreError> {
-        self.row("SELECT deployments.id, state, sent, cancel, bundle, size, deployments.version, compatible, manifest_hash \
-             FROM updates JOIN deployments ON deployments.id = updates.deployment WHERE device = ?1 AND final = 0", &[&device], |row| {
-            let id: String = row.get(4)?;
-            let manifest_hash: String = row.get(8)?;
-            let state: String = row.get(1)?;
-            Ok(OpenUpdate {
-                deployment: row.get(0)?,
-                state: super::update_rows::state(&state),
-                sent: row.get(2)?,
-                cancel: row.get(3)?,
-                bundle: BundleOffer {
-                    path: blob::device_path(&id),
-                    id,
-                    size: row.get(5)?,
-                    version: row.get(6)?,
-                    compatible: row.get(7)?,
-                    manifest_hash: Some(manifest_hash),
-                },
-            })
-        })
+        self.row(
+            "SELECT deployments.id, state, sent, cancel, bundle, size, deployments.version, compatible, \
+             manifest_hash FROM updates JOIN deployments ON deployments.id = updates.deployment WHERE \
+             device = ?1 AND final = 0",
+            &[&device],
+            |row| {
+                let id: String = row.get(4)?;
+                let manifest_hash: String = row.get(8)?;
+                let state: String = row.get(1)?;
+                Ok(OpenUpdate {
+                    deployment: row.get(0)?,
+                    state: super::update_rows::state(&state),
+                    sent: row.get(2)?,
+                    cancel: row.get(3)?,
+                    bundle: BundleOffer {
+                        path: blob::device_path(&id),
+                        id,
+                        size: row.get(5)?,
+                        version: row.get(6)?,
+                        compatible: row.get(7)?,
+                        manifest_hash: Some(manifest_hash),
+                    },
+                })
+            },
+        )
     }
 
     /// Number of the deployment that runs on a device, if one does.
@@ -138,10 +159,14 @@ impl Tx {
 
     /// Open updates that need a bundle, of devices in a scope.
     pub fn open_updates_of_bundle(&self, scope: &str, bundle: &str) -> Result<u64, StoreError> {
-        self.value(&format!(
-                "SELECT count(*) FROM updates JOIN deployments ON deployments.id = updates.deployment \
-                 JOIN devices ON devices.id = updates.device WHERE {DEVICE_SEEN} AND bundle = ?2 AND final = 0", DEVICE_SEEN = limited(scope, DEVICE_SEEN)
-            ), &[&scope, &bundle])
+        self.value(
+            &format!(
+                "SELECT count(*) FROM updates JOIN deployments ON deployments.id = updates.deployment JOIN \
+                 devices ON devices.id = updates.device WHERE {DEVICE_SEEN} AND bundle = ?2 AND final = 0",
+                DEVICE_SEEN = limited(scope, DEVICE_SEEN)
+            ),
+            &[&scope, &bundle],
+        )
     }
 
     /// Whether `progress` is about the present state of the update.
@@ -154,10 +179,16 @@ impl Tx {
     fn complete(&self, mut deployments: Vec<Deployment>, scope: &str) -> Result<Vec<Deployment>, StoreError> {
         let ids: Vec<u64> = deployments.iter().map(|deployment| deployment.id).collect();
         let ids = serde_json::to_string(&ids)?;
-        let counts: Vec<(u64, String, u64, i64)> = self.rows(&format!(
-            "SELECT deployment, state, count(*), max(updated_ms) FROM json_each(?2, '$') CROSS JOIN updates \
-             CROSS JOIN devices WHERE deployment = CAST(value AS BIGINT) AND devices.id = device AND {DEVICE_SEEN} GROUP BY deployment, state", DEVICE_SEEN = limited(scope, DEVICE_SEEN)
-        ), &[&scope, &ids], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+        let counts: Vec<(u64, String, u64, i64)> = self.rows(
+            &format!(
+                "SELECT deployment, state, count(*), max(updated_ms) FROM json_each(?2, '$') CROSS JOIN \
+                 updates CROSS JOIN devices WHERE deployment = CAST(value AS BIGINT) AND devices.id = \
+                 device AND {DEVICE_SEEN} GROUP BY deployment, state",
+                DEVICE_SEEN = limited(scope, DEVICE_SEEN)
+            ),
+            &[&scope, &ids],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )?;
         for (id, state, count, updated_ms) in counts {
             if let Some(deployment) = deployments.iter_mut().find(|deployment| deployment.id == id) {
                 deployment.finished &= super::update_rows::state(&state).is_final();

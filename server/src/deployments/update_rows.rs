@@ -67,10 +67,16 @@ impl Tx {
     ) -> Result<Page<DeviceProgress>, StoreError> {
         let after = paging.above();
         let devices = if let Some(state) = state {
-            self.rows(&format!(
-                "SELECT {COLUMNS}, name FROM updates JOIN devices ON devices.id = device \
-                 WHERE {DEVICE_SEEN} AND deployment = ?2 AND state = ?5 AND updates.id > ?3 ORDER BY updates.id LIMIT ?4", DEVICE_SEEN = limited(scope, DEVICE_SEEN)
-            ), &[&scope, &deployment, &after, &paging.rows(), &state.as_str()], progress)?
+            self.rows(
+                &format!(
+                    "SELECT {COLUMNS}, name FROM updates JOIN devices ON devices.id = device WHERE \
+                     {DEVICE_SEEN} AND deployment = ?2 AND state = ?5 AND updates.id > ?3 ORDER BY \
+                     updates.id LIMIT ?4",
+                    DEVICE_SEEN = limited(scope, DEVICE_SEEN)
+                ),
+                &[&scope, &deployment, &after, &paging.rows(), &state.as_str()],
+                progress,
+            )?
         } else {
             self.rows(
                 &format!(
@@ -98,15 +104,21 @@ impl Tx {
         let Some(update) = found else {
             return Ok(None);
         };
-        let history = self.rows("SELECT state, at_ms, running_version, running_slot, reason FROM update_states WHERE update_id = ?1 ORDER BY id", &[&id], |row| {
-            let name: String = row.get(0)?;
-            Ok(StateChange {
-                state: state(&name),
-                at_ms: row.get(1)?,
-                running_version: row.get(2)?,
-                running_slot: row.get(3)?,
-                reason: why(row.get(4)?)?,
-            })})?;
+        let history = self.rows(
+            "SELECT state, at_ms, running_version, running_slot, reason FROM update_states WHERE update_id \
+             = ?1 ORDER BY id",
+            &[&id],
+            |row| {
+                let name: String = row.get(0)?;
+                Ok(StateChange {
+                    state: state(&name),
+                    at_ms: row.get(1)?,
+                    running_version: row.get(2)?,
+                    running_slot: row.get(3)?,
+                    reason: why(row.get(4)?)?,
+                })
+            },
+        )?;
         Ok(Some(UpdateHistory { update, history }))
     }
 
@@ -115,9 +127,14 @@ impl Tx {
         let Ok(deployment) = i64::try_from(deployment) else {
             return Ok(None);
         };
-        self.row(&format!(
-            "SELECT {COLUMNS}, name FROM updates JOIN devices ON devices.id = device WHERE deployment = ?1 AND device = ?2"
-        ), &[&deployment, &device], progress)
+        self.row(
+            &format!(
+                "SELECT {COLUMNS}, name FROM updates JOIN devices ON devices.id = device WHERE deployment = \
+                 ?1 AND device = ?2"
+            ),
+            &[&deployment, &device],
+            progress,
+        )
     }
 
     /// Records that an update entered a state.
@@ -133,9 +150,23 @@ impl Tx {
             .as_ref()
             .map(serde_json::to_string)
             .transpose()?;
-        let id: i64 = self.value("UPDATE updates SET state = ?1, final = ?2, reason = ?3, bytes_fetched = CASE WHEN bytes_fetched < ?4 THEN ?4 ELSE bytes_fetched END, updated_ms = ?5, \
-                 previous = state, steps = steps + 1, running_version = ?6, running_slot = ?7 \
-                 WHERE deployment = ?8 AND device = ?9 RETURNING id", &[&transition.state.as_str(), &transition.state.is_final(), &reason, &clamp(transition.bytes_fetched), &now_ms, &transition.running_version, &transition.running_slot, &deployment, &device])?;
+        let id: i64 = self.value(
+            "UPDATE updates SET state = ?1, final = ?2, reason = ?3, bytes_fetched = CASE WHEN \
+             bytes_fetched < ?4 THEN ?4 ELSE bytes_fetched END, updated_ms = ?5, previous = state, steps = \
+             steps + 1, running_version = ?6, running_slot = ?7 WHERE deployment = ?8 AND device = ?9 \
+             RETURNING id",
+            &[
+                &transition.state.as_str(),
+                &transition.state.is_final(),
+                &reason,
+                &clamp(transition.bytes_fetched),
+                &now_ms,
+                &transition.running_version,
+                &transition.running_slot,
+                &deployment,
+                &device,
+            ],
+        )?;
         self.insert_state(now_ms, id, transition)
     }
 
@@ -177,13 +208,30 @@ impl Tx {
             .as_ref()
             .map(serde_json::to_string)
             .transpose()?;
-        let id: Option<i64> = self.row("INSERT INTO updates (device, version, state, final, reason, started_ms, updated_ms, local_key, running_version, running_slot) \
-                 VALUES (?1, ?2, ?3, 1, ?4, ?5, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING RETURNING id", &[&device, &install.version, &transition.state.as_str(), &reason, &now_ms, &key, &transition.running_version, &transition.running_slot], |row| row.get(0))?;
+        let id: Option<i64> = self.row(
+            "INSERT INTO updates (device, version, state, final, reason, started_ms, updated_ms, local_key, \
+             running_version, running_slot) VALUES (?1, ?2, ?3, 1, ?4, ?5, ?5, ?6, ?7, ?8) ON CONFLICT DO \
+             NOTHING RETURNING id",
+            &[
+                &device,
+                &install.version,
+                &transition.state.as_str(),
+                &reason,
+                &now_ms,
+                &key,
+                &transition.running_version,
+                &transition.running_slot,
+            ],
+            |row| row.get(0),
+        )?;
         let Some(id) = id else {
             return Ok(());
         };
-        self.execute("DELETE FROM updates WHERE device = ?1 AND deployment IS NULL AND id <= \
-                 (SELECT id FROM updates WHERE device = ?1 AND deployment IS NULL ORDER BY id DESC LIMIT 1 OFFSET ?2)", &[&device, &LOCAL_INSTALLS])?;
+        self.execute(
+            "DELETE FROM updates WHERE device = ?1 AND deployment IS NULL AND id <= (SELECT id FROM updates \
+             WHERE device = ?1 AND deployment IS NULL ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            &[&device, &LOCAL_INSTALLS],
+        )?;
         self.insert_state(now_ms, id, transition)
     }
 
@@ -201,8 +249,18 @@ impl Tx {
             running_slot: String::new(),
             bytes_fetched: 0,
         };
-        let id = self.value("INSERT INTO updates (device, deployment, version, state, final, bundle_size, started_ms, updated_ms) \
-                 VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?6) RETURNING id", &[&device, &deployment, &bundle.version, &transition.state.as_str(), &bundle.size, &now_ms])?;
+        let id = self.value(
+            "INSERT INTO updates (device, deployment, version, state, final, bundle_size, started_ms, \
+             updated_ms) VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?6) RETURNING id",
+            &[
+                &device,
+                &deployment,
+                &bundle.version,
+                &transition.state.as_str(),
+                &bundle.size,
+                &now_ms,
+            ],
+        )?;
         self.insert_state(now_ms, id, &transition)
     }
 
@@ -210,8 +268,9 @@ impl Tx {
     pub(crate) fn latest_updates(&self, devices: &str) -> Result<HashMap<String, DeviceUpdate>, StoreError> {
         self.rows(
             &format!(
-                "SELECT {COLUMNS} FROM json_each(?1, '$') CROSS JOIN updates WHERE updates.id = \
-                 (SELECT latest.id FROM updates AS latest WHERE latest.device = value ORDER BY latest.final, latest.id DESC LIMIT 1)"
+                "SELECT {COLUMNS} FROM json_each(?1, '$') CROSS JOIN updates WHERE updates.id = (SELECT \
+                 latest.id FROM updates AS latest WHERE latest.device = value ORDER BY latest.final, \
+                 latest.id DESC LIMIT 1)"
             ),
             &[&devices],
             |row| Ok((row.get(DEVICE)?, update(row)?)),

@@ -56,9 +56,10 @@ impl Tx {
         let (name, id) = paging.after.clone().unwrap_or_default();
         let devices = self.rows(
             &format!(
-                "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND (name, id) > (?2, ?3) \
-                 AND (CAST(?5 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM group_devices WHERE group_devices.name = ?5 AND device = devices.id)) \
-                 AND (CAST(?6 AS TEXT) IS NULL OR project = ?6 OR substr(project, 1, length(?6) + 1) = ?6 || '/') ORDER BY name, id LIMIT ?4",
+                "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND (name, id) > (?2, ?3) AND (CAST(?5 \
+                 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM group_devices WHERE group_devices.name = ?5 AND \
+                 device = devices.id)) AND (CAST(?6 AS TEXT) IS NULL OR project = ?6 OR substr(project, 1, \
+                 length(?6) + 1) = ?6 || '/') ORDER BY name, id LIMIT ?4",
                 DEVICE_SEEN = limited(scope, DEVICE_SEEN)
             ),
             &[&scope, &name, &id, &paging.rows(), &group, &project],
@@ -87,7 +88,8 @@ impl Tx {
         if found.is_empty() {
             found = self.rows(
                 &format!(
-                    "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND name = ?2 AND id > ?3 ORDER BY id LIMIT ?4",
+                    "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND name = ?2 AND id > ?3 ORDER BY \
+                     id LIMIT ?4",
                     DEVICE_SEEN = limited(scope, DEVICE_SEEN)
                 ),
                 &[&scope, &text, &id, &paging.rows()],
@@ -98,8 +100,8 @@ impl Tx {
             // Ids consist of lower-case letters and digits.
             found = self.rows(
                 &format!(
-                    "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND id >= ?2 AND id < ?2 || '~' AND id > ?3 \
-                     ORDER BY id LIMIT ?4",
+                    "SELECT {COLUMNS} FROM devices WHERE {DEVICE_SEEN} AND id >= ?2 AND id < ?2 || '~' AND \
+                     id > ?3 ORDER BY id LIMIT ?4",
                     DEVICE_SEEN = limited(scope, DEVICE_SEEN)
                 ),
                 &[&scope, &text, &id, &paging.rows()],
@@ -160,9 +162,10 @@ impl Tx {
         let ids: Vec<_> = devices.iter().map(|device| device.id.as_str()).collect();
         let ids = serde_json::to_string(&ids)?;
         let certificates: Vec<(String, Vec<u8>, i64, bool)> = self.rows(
-            "SELECT device, hash, expires_ms, revoked_ms IS NOT NULL FROM json_each(?1, '$') CROSS JOIN certificates \
-             WHERE hash = (SELECT shown.hash FROM certificates AS shown WHERE shown.device = value \
-             ORDER BY shown.revoked_ms IS NOT NULL, shown.replaces IS NOT NULL, shown.issued_ms DESC LIMIT 1)",
+            "SELECT device, hash, expires_ms, revoked_ms IS NOT NULL FROM json_each(?1, '$') CROSS JOIN \
+             certificates WHERE hash = (SELECT shown.hash FROM certificates AS shown WHERE shown.device = \
+             value ORDER BY shown.revoked_ms IS NOT NULL, shown.replaces IS NOT NULL, shown.issued_ms DESC \
+             LIMIT 1)",
             &[&ids],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         )?;

@@ -122,9 +122,14 @@ impl Tx {
 
     /// Ids of the devices of a group whose certificates were not revoked, by the devices' names.
     pub fn able_group_devices(&self, name: &str) -> Result<Vec<String>, StoreError> {
-        self.rows("SELECT device FROM group_devices JOIN devices ON devices.id = device WHERE group_devices.name = ?1 AND \
-             (EXISTS (SELECT 1 FROM certificates WHERE certificates.device = devices.id AND revoked_ms IS NULL) OR \
-             NOT EXISTS (SELECT 1 FROM certificates WHERE certificates.device = devices.id)) ORDER BY devices.name, device", &[&name], |row| row.get(0))
+        self.rows(
+            "SELECT device FROM group_devices JOIN devices ON devices.id = device WHERE group_devices.name \
+             = ?1 AND (EXISTS (SELECT 1 FROM certificates WHERE certificates.device = devices.id AND \
+             revoked_ms IS NULL) OR NOT EXISTS (SELECT 1 FROM certificates WHERE certificates.device = \
+             devices.id)) ORDER BY devices.name, device",
+            &[&name],
+            |row| row.get(0),
+        )
     }
 }
 

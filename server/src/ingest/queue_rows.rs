@@ -29,12 +29,17 @@ impl Tx {
         }
         self.execute(
             "INSERT INTO queues (device, channel, queue, sequence, updated_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
-                 ON CONFLICT (device, channel, queue) DO UPDATE SET sequence = excluded.sequence, updated_ms = excluded.updated_ms",
+             ON CONFLICT (device, channel, queue) DO UPDATE SET sequence = excluded.sequence, updated_ms = \
+             excluded.updated_ms",
             &[&device, &channel, &queue, &sequence, &now_ms],
         )?;
         if last.is_none() {
-            self.execute("DELETE FROM queues WHERE device = ?1 AND channel = ?2 AND queue NOT IN (SELECT queue FROM queues \
-                     WHERE device = ?1 AND channel = ?2 ORDER BY updated_ms DESC, queue = ?4 DESC LIMIT ?3)", &[&device, &channel, &REMEMBERED, &queue])?;
+            self.execute(
+                "DELETE FROM queues WHERE device = ?1 AND channel = ?2 AND queue NOT IN (SELECT queue FROM \
+                 queues WHERE device = ?1 AND channel = ?2 ORDER BY updated_ms DESC, queue = ?4 DESC LIMIT \
+                 ?3)",
+                &[&device, &channel, &REMEMBERED, &queue],
+            )?;
         }
         Ok(true)
     }

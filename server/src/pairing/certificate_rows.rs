@@ -15,7 +15,18 @@ impl Tx {
         certificate: &DeviceCertificate,
         replaces: Option<&Fingerprint>,
     ) -> Result<(), StoreError> {
-        self.execute("INSERT INTO certificates (hash, device, serial, issued_ms, expires_ms, replaces) VALUES (?1, ?2, ?3, ?4, ?5, ?6)", &[&certificate.fingerprint, &device, &certificate.serial, &now_ms, &certificate.expires_ms, &replaces])?;
+        self.execute(
+            "INSERT INTO certificates (hash, device, serial, issued_ms, expires_ms, replaces) VALUES (?1, \
+             ?2, ?3, ?4, ?5, ?6)",
+            &[
+                &certificate.fingerprint,
+                &device,
+                &certificate.serial,
+                &now_ms,
+                &certificate.expires_ms,
+                &replaces,
+            ],
+        )?;
         Ok(())
     }
 
@@ -44,7 +55,12 @@ impl Tx {
 
     /// The number of certificates that the device got after `since_ms`, and when it got the first of them.
     pub fn certificates_since(&self, device: &str, since_ms: i64) -> Result<(u32, i64), StoreError> {
-        self.one("SELECT count(*), coalesce(min(issued_ms), 0) FROM certificates WHERE device = ?1 AND issued_ms > ?2", &[&device, &since_ms], |row| Ok((row.get(0)?, row.get(1)?)))
+        self.one(
+            "SELECT count(*), coalesce(min(issued_ms), 0) FROM certificates WHERE device = ?1 AND issued_ms \
+             > ?2",
+            &[&device, &since_ms],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
     }
 
     /// Revokes renewed certificates that were never used, except `asked_with` and the newest `keep`, and returns the revoked ones.
@@ -55,9 +71,13 @@ impl Tx {
         asked_with: &Fingerprint,
         keep: u32,
     ) -> Result<Vec<Fingerprint>, StoreError> {
-        self.rows("UPDATE certificates SET revoked_ms = ?1 WHERE hash IN ( \
-                 SELECT hash FROM certificates WHERE device = ?2 AND revoked_ms IS NULL AND replaces IS NOT NULL \
-                 AND hash <> ?3 ORDER BY issued_ms DESC, hash LIMIT 9223372036854775807 OFFSET ?4) RETURNING hash", &[&now_ms, &device, &asked_with, &keep], |row| row.get(0))
+        self.rows(
+            "UPDATE certificates SET revoked_ms = ?1 WHERE hash IN ( SELECT hash FROM certificates WHERE \
+             device = ?2 AND revoked_ms IS NULL AND replaces IS NOT NULL AND hash <> ?3 ORDER BY issued_ms \
+             DESC, hash LIMIT 9223372036854775807 OFFSET ?4) RETURNING hash",
+            &[&now_ms, &device, &asked_with, &keep],
+            |row| row.get(0),
+        )
     }
 
     /// Revokes the device's certificates except `keep`, and returns the revoked ones.
@@ -67,7 +87,12 @@ impl Tx {
         device: &str,
         keep: Option<&Fingerprint>,
     ) -> Result<Vec<Fingerprint>, StoreError> {
-        self.rows("UPDATE certificates SET revoked_ms = ?1 WHERE device = ?2 AND revoked_ms IS NULL AND hash IS DISTINCT FROM ?3 RETURNING hash", &[&now_ms, &device, &keep], |row| row.get(0))
+        self.rows(
+            "UPDATE certificates SET revoked_ms = ?1 WHERE device = ?2 AND revoked_ms IS NULL AND hash IS \
+             DISTINCT FROM ?3 RETURNING hash",
+            &[&now_ms, &device, &keep],
+            |row| row.get(0),
+        )
     }
 
     /// Notes that a renewed certificate is in use, and returns those that it made superfluous.
@@ -106,7 +131,12 @@ impl Tx {
 
     /// The device's newest certificate, and when it was issued.
     pub fn newest_certificate(&self, device: &str) -> Result<Option<(Fingerprint, i64)>, StoreError> {
-        self.row("SELECT hash, issued_ms FROM certificates WHERE device = ?1 ORDER BY issued_ms DESC, hash DESC LIMIT 1", &[&device], |row| Ok((row.get(0)?, row.get(1)?)))
+        self.row(
+            "SELECT hash, issued_ms FROM certificates WHERE device = ?1 ORDER BY issued_ms DESC, hash DESC \
+             LIMIT 1",
+            &[&device],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
     }
 
     /// Readmits unknown certificates that were issued from `from_ms` to `to_ms`, until `ends_ms`.
@@ -129,10 +159,14 @@ impl Tx {
     /// Deletes at most `limit` certificates that were revoked or expired before `before_ms`, and returns the deleted ones. The newest one
     /// of each device stays: it shows that the device is revoked.
     pub fn prune_certificates(&self, before_ms: i64, limit: u32) -> Result<Vec<Fingerprint>, StoreError> {
-        self.rows("DELETE FROM certificates WHERE hash IN ( \
-                 SELECT old.hash FROM certificates AS old WHERE (old.revoked_ms < ?1 OR old.expires_ms < ?1) AND EXISTS ( \
-                     SELECT 1 FROM certificates AS newer WHERE newer.device = old.device \
-                     AND (newer.issued_ms, newer.hash) > (old.issued_ms, old.hash)) LIMIT ?2) RETURNING hash", &[&before_ms, &limit], |row| row.get(0))
+        self.rows(
+            "DELETE FROM certificates WHERE hash IN ( SELECT old.hash FROM certificates AS old WHERE \
+             (old.revoked_ms < ?1 OR old.expires_ms < ?1) AND EXISTS ( SELECT 1 FROM certificates AS newer \
+             WHERE newer.device = old.device AND (newer.issued_ms, newer.hash) > (old.issued_ms, old.hash)) \
+             LIMIT ?2) RETURNING hash",
+            &[&before_ms, &limit],
+            |row| row.get(0),
+        )
     }
 }
 

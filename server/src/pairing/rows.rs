@@ -35,10 +35,14 @@ impl Tx {
         new: &NewPairingToken,
         (maker, project): (i64, &str),
     ) -> Result<PairingTokenInfo, StoreError> {
-        Ok(self.one(&format!(
-            "INSERT INTO pairing_tokens (hash, created_ms, created_by, expires_ms, device_name, device, project, maker) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING {COLUMNS}"
-        ), &[&hash, &now_ms, &created_by, &expires_ms, &new.device_name, &new.device, &project, &maker], token)?.info)
+        Ok(self.one(
+            &format!(
+                "INSERT INTO pairing_tokens (hash, created_ms, created_by, expires_ms, device_name, device, \
+                 project, maker) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING {COLUMNS}"
+            ),
+            &[&hash, &now_ms, &created_by, &expires_ms, &new.device_name, &new.device, &project, &maker],
+            token,
+        )?.info)
     }
 
     /// The token whose secret has this hash.
@@ -53,9 +57,15 @@ impl Tx {
     /// Tokens of a scope that were not revoked, newest first.
     pub fn tokens(&self, scope: &str, paging: &Paging<u64>) -> Result<Page<PairingTokenInfo>, StoreError> {
         let after = paging.below();
-        let rows = self.rows(&format!(
-            "SELECT {COLUMNS} FROM pairing_tokens WHERE {TOKEN_SEEN} AND revoked = 0 AND id < ?2 ORDER BY id DESC LIMIT ?3", TOKEN_SEEN = limited(scope, TOKEN_SEEN)
-        ), &[&scope, &after, &paging.rows()], |row| Ok(token(row)?.info))?;
+        let rows = self.rows(
+            &format!(
+                "SELECT {COLUMNS} FROM pairing_tokens WHERE {TOKEN_SEEN} AND revoked = 0 AND id < ?2 ORDER \
+                 BY id DESC LIMIT ?3",
+                TOKEN_SEEN = limited(scope, TOKEN_SEEN)
+            ),
+            &[&scope, &after, &paging.rows()],
+            |row| Ok(token(row)?.info),
+        )?;
         Ok(paging.page(rows, |token: &PairingTokenInfo| token.id)?)
     }
 

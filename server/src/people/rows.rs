@@ -51,7 +51,11 @@ impl Tx {
         kind: UserKind,
         project: &str,
     ) -> Result<i64, StoreError> {
-        self.value("INSERT INTO users (name, password, created_ms, kind, project) VALUES (?1, ?2, ?3, ?4, ?5) RETURNING id", &[&name, &password, &now_ms, &kind_name(kind), &project])
+        self.value(
+            "INSERT INTO users (name, password, created_ms, kind, project) VALUES (?1, ?2, ?3, ?4, ?5) \
+             RETURNING id",
+            &[&name, &password, &now_ms, &kind_name(kind), &project],
+        )
     }
 
     /// The user of that name.
@@ -112,8 +116,11 @@ impl Tx {
             "INSERT INTO sessions (hash, user_id, expires_ms) VALUES (?1, ?2, ?3)",
             &[&hash, &user, &expires_ms],
         )?;
-        self.execute("DELETE FROM sessions WHERE hash IN \
-                 (SELECT hash FROM sessions WHERE user_id = ?1 AND hash <> ?2 ORDER BY expires_ms DESC LIMIT 9223372036854775807 OFFSET ?3)", &[&user, &hash, &(SESSIONS_OF_USER - 1)])?;
+        self.execute(
+            "DELETE FROM sessions WHERE hash IN (SELECT hash FROM sessions WHERE user_id = ?1 AND hash <> \
+             ?2 ORDER BY expires_ms DESC LIMIT 9223372036854775807 OFFSET ?3)",
+            &[&user, &hash, &(SESSIONS_OF_USER - 1)],
+        )?;
         Ok(())
     }
 

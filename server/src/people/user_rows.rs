@@ -52,12 +52,18 @@ impl Tx {
     /// Users of a scope, and those who have a role in it, by name, with all their roles.
     pub fn users(&self, scope: &str, paging: &Paging<String>) -> Result<Page<UserInfo>, StoreError> {
         let after = paging.after.as_deref().unwrap_or_default();
-        let users = self.rows(&format!(
-            "SELECT {COLUMNS} FROM users WHERE ({IN_PROJECT} OR EXISTS (SELECT 1 FROM grants LEFT JOIN groups ON groups.name = group_name, \
-             json_each(?1, '$.projects') WHERE user_id = users.id AND (coalesce(grants.project, groups.project) = value OR \
-             substr(coalesce(grants.project, groups.project), 1, length(value) + 1) = value || '/'))) AND name > ?2 ORDER BY name LIMIT ?3",
-            IN_PROJECT = limited(scope, IN_PROJECT)
-        ), &[&scope, &after, &paging.rows()], |row| Ok(self.with_grants(user(row)?)?.1))?;
+        let users = self.rows(
+            &format!(
+                "SELECT {COLUMNS} FROM users WHERE ({IN_PROJECT} OR EXISTS (SELECT 1 FROM grants LEFT JOIN \
+                 groups ON groups.name = group_name, json_each(?1, '$.projects') WHERE user_id = users.id \
+                 AND (coalesce(grants.project, groups.project) = value OR substr(coalesce(grants.project, \
+                 groups.project), 1, length(value) + 1) = value || '/'))) AND name > ?2 ORDER BY name LIMIT \
+                 ?3",
+                IN_PROJECT = limited(scope, IN_PROJECT)
+            ),
+            &[&scope, &after, &paging.rows()],
+            |row| Ok(self.with_grants(user(row)?)?.1),
+        )?;
         Ok(paging.page(users, |user: &UserInfo| user.name.clone())?)
     }
 
@@ -96,7 +102,8 @@ impl Tx {
         group: Option<&str>,
     ) -> Result<u64, StoreError> {
         self.execute(
-            "DELETE FROM grants WHERE user_id = ?1 AND project IS NOT DISTINCT FROM ?2 AND group_name IS NOT DISTINCT FROM ?3",
+            "DELETE FROM grants WHERE user_id = ?1 AND project IS NOT DISTINCT FROM ?2 AND group_name IS \
+             NOT DISTINCT FROM ?3",
             &[&user, &project, &group],
         )?;
         self.value(

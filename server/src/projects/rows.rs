@@ -38,36 +38,45 @@ impl Tx {
     /// The projects of a scope, by path.
     pub fn projects(&self, scope: &str, paging: &Paging<String>) -> Result<Page<Project>, StoreError> {
         let after = paging.after.as_deref().unwrap_or_default();
-        let rows = self.rows(&format!(
-            "SELECT project, (SELECT count(*) FROM devices WHERE devices.project = listed.project OR \
-             (devices.project > listed.project || '/' AND devices.project < listed.project || '0')) \
-             FROM (SELECT path AS project FROM projects) AS listed WHERE {IN_PROJECT} AND project > ?2 ORDER BY project LIMIT ?3", IN_PROJECT = limited(scope, IN_PROJECT)
-        ), &[&scope, &after, &paging.rows()], |row| {
-            Ok(Project {
-                path: row.get(0)?,
-                devices: row.get(1)?,
-            })
-        })?;
+        let rows = self.rows(
+            &format!(
+                "SELECT project, (SELECT count(*) FROM devices WHERE devices.project = listed.project OR \
+                 (devices.project > listed.project || '/' AND devices.project < listed.project || '0')) \
+                 FROM (SELECT path AS project FROM projects) AS listed WHERE {IN_PROJECT} AND project > ?2 \
+                 ORDER BY project LIMIT ?3",
+                IN_PROJECT = limited(scope, IN_PROJECT)
+            ),
+            &[&scope, &after, &paging.rows()],
+            |row| {
+                Ok(Project {
+                    path: row.get(0)?,
+                    devices: row.get(1)?,
+                })
+            },
+        )?;
         Ok(paging.page(rows, |project: &Project| project.path.clone())?)
     }
 
     /// What a project holds, in words.
     pub fn held_by_project(&self, path: &str) -> Result<Vec<&'static str>, StoreError> {
-        let held: [bool; 6] = self.one("SELECT EXISTS (SELECT 1 FROM projects WHERE path > ?1 || '/' AND path < ?1 || '0'), \
-             EXISTS (SELECT 1 FROM devices WHERE project = ?1), \
-             EXISTS (SELECT 1 FROM groups WHERE project = ?1), \
-             EXISTS (SELECT 1 FROM bundle_projects WHERE project = ?1), \
-             EXISTS (SELECT 1 FROM users WHERE project = ?1), \
-             EXISTS (SELECT 1 FROM pairing_tokens WHERE project = ?1 AND revoked = 0 AND used_by IS NULL AND expires_ms > ?2)", &[&path, &crate::now_ms()], |row| {
-            Ok([
-                row.get(0)?,
-                row.get(1)?,
-                row.get(2)?,
-                row.get(3)?,
-                row.get(4)?,
-                row.get(5)?,
-            ])
-        })?;
+        let held: [bool; 6] = self.one(
+            "SELECT EXISTS (SELECT 1 FROM projects WHERE path > ?1 || '/' AND path < ?1 || '0'), EXISTS \
+             (SELECT 1 FROM devices WHERE project = ?1), EXISTS (SELECT 1 FROM groups WHERE project = ?1), \
+             EXISTS (SELECT 1 FROM bundle_projects WHERE project = ?1), EXISTS (SELECT 1 FROM users WHERE \
+             project = ?1), EXISTS (SELECT 1 FROM pairing_tokens WHERE project = ?1 AND revoked = 0 AND \
+             used_by IS NULL AND expires_ms > ?2)",
+            &[&path, &crate::now_ms()],
+            |row| {
+                Ok([
+                    row.get(0)?,
+                    row.get(1)?,
+                    row.get(2)?,
+                    row.get(3)?,
+                    row.get(4)?,
+                    row.get(5)?,
+                ])
+            },
+        )?;
         let words = [
             "projects",
             "devices",

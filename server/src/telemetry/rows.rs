@@ -98,7 +98,8 @@ impl Tx {
     /// Samples of a device, averaged down to at most [`Range::points`] for each series.
     pub fn samples(&self, device: &str, range: &Range) -> Result<Vec<Series>, StoreError> {
         self.rows(
-            "SELECT id, name, unit FROM series WHERE device = ?1 AND (CAST(?2 AS TEXT) IS NULL OR name = ?2) ORDER BY name",
+            "SELECT id, name, unit FROM series WHERE device = ?1 AND (CAST(?2 AS TEXT) IS NULL OR name = \
+             ?2) ORDER BY name",
             &[&device, &range.name],
             |row| {
                 let points = self.points(row.get(0)?, range)?;
@@ -148,7 +149,8 @@ impl Tx {
         let names: BTreeSet<&str> = samples.iter().map(|sample| sample.name.as_str()).collect();
         let names = serde_json::to_string(&names)?;
         self.rows(
-            "SELECT name, id, unit FROM series WHERE device = ?1 AND name IN (SELECT value FROM json_each(?2, '$'))",
+            "SELECT name, id, unit FROM series WHERE device = ?1 AND name IN (SELECT value FROM \
+             json_each(?2, '$'))",
             &[&device, &names],
             |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))),
         )
@@ -240,9 +242,9 @@ impl Tx {
             None => self.insert_series(device, SERVER_DROPPED, "")?,
         };
         self.execute(
-            "INSERT INTO samples (series, at_ms, value) VALUES (?1, ?2, CAST(?3 AS DOUBLE PRECISION) + coalesce( \
- (SELECT value FROM samples WHERE series = ?1 ORDER BY at_ms DESC LIMIT 1), 0)) \
- ON CONFLICT (series, at_ms) DO UPDATE SET value = excluded.value",
+            "INSERT INTO samples (series, at_ms, value) VALUES (?1, ?2, CAST(?3 AS DOUBLE PRECISION) + \
+             coalesce( (SELECT value FROM samples WHERE series = ?1 ORDER BY at_ms DESC LIMIT 1), 0)) ON \
+             CONFLICT (series, at_ms) DO UPDATE SET value = excluded.value",
             &[&series, &now_ms, &u32::try_from(dropped).unwrap_or(u32::MAX)],
         )?;
         Ok(())
@@ -253,9 +255,9 @@ impl Tx {
         let bucket = (span / i64::from(range.points.max(1))).max(1);
         // Buckets start at multiples of their width, so that a graph does not flicker as its range moves on.
         self.rows(
-            "SELECT min(at_ms) + (max(at_ms) - min(at_ms)) / 2, \
-             sum(CASE WHEN value > ?6 THEN ?6 WHEN value < ?7 THEN ?7 WHEN abs(value) < ?8 THEN 0.0 ELSE value END) / count(*) FROM samples \
-             WHERE series = ?1 AND at_ms >= ?2 AND at_ms < ?3 GROUP BY at_ms / ?4 ORDER BY 1 LIMIT ?5",
+            "SELECT min(at_ms) + (max(at_ms) - min(at_ms)) / 2, sum(CASE WHEN value > ?6 THEN ?6 WHEN value \
+             < ?7 THEN ?7 WHEN abs(value) < ?8 THEN 0.0 ELSE value END) / count(*) FROM samples WHERE \
+             series = ?1 AND at_ms >= ?2 AND at_ms < ?3 GROUP BY at_ms / ?4 ORDER BY 1 LIMIT ?5",
             &[
                 &series,
                 &range.from_ms,
