@@ -65,6 +65,12 @@ pub enum StoreError {
         "another homeport-server uses the database: stop it first, or give this one a database of its own"
     )]
     InUse,
+    /// The database does not hold what this server wrote last.
+    #[error(
+        "the database has changed while it was away: another server wrote to it, or a standby took its place; start again to go on \
+         with what is there"
+    )]
+    Superseded,
     /// A fleet is there already.
     #[error("PostgreSQL holds a fleet already: name a database of its own")]
     NotEmpty,

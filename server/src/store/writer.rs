@@ -124,8 +124,8 @@ fn run(mut connection: impl Commit, mut receiver: mpsc::Receiver<Box<dyn Job>>, 
         for job in batch.drain(..) {
             job.finish(committed.clone());
         }
-        if let Err(StoreError::InUse) = committed {
-            // Another server has taken the database over: what this one knows is of no use any more.
+        if let Err(StoreError::InUse | StoreError::Superseded) = committed {
+            // What this server has in memory is of no use any more.
             return;
         }
     }

@@ -291,7 +291,7 @@ async fn a_server_ends_when_another_has_written_meanwhile() {
     assert!(second.write(|tx| tx.create_group("theirs", "")).await.unwrap());
     drop(second);
     let refused = store.write(|tx| tx.create_group("late", "")).await;
-    assert!(matches!(refused, Err(StoreError::InUse)), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Superseded)), "{refused:?}");
     store.closed().await;
     let third = open_when_free(&address, other.path());
     assert_eq!(groups(&third).await, ["mine", "theirs"]);

@@ -242,8 +242,8 @@ impl Commit for Writing {
                     }
                     lost += 1;
                 }
-                // Another server knows better.
-                Err(StoreError::InUse) => return Err(StoreError::InUse),
+                // The database knows better.
+                Err(error @ (StoreError::InUse | StoreError::Superseded)) => return Err(error),
                 // Memory must not fall behind what may be committed: nothing goes on before that is known.
                 Ok(_) | Err(_) if self.uncertain => {
                     tracing::error!(
@@ -271,8 +271,8 @@ fn set_mark(session: &Session, last: i64, mark: i64) -> Result<(), StoreError> {
     let set = "UPDATE homeport SET batch = ?1 WHERE batch = ?2";
     match session.execute(set, &[&mark, &last])? {
         1 => Ok(()),
-        // While this connection was lost, somebody else had the lock, and wrote.
-        _ => Err(StoreError::InUse),
+        // While this connection was lost, somebody else had the lock, and wrote. Or this is a standby that was promoted, and lacks commits.
+        _ => Err(StoreError::Superseded),
     }
 }
 
