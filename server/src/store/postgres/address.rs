@@ -33,6 +33,9 @@ const KEEPALIVE: Duration = Duration::from_secs(5);
 /// Longest wait for a connection that can be used, to whichever of the hosts.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Most connections that wait for the first word of a host that says nothing: each has a thread and a descriptor.
+const MAX_WAITING: usize = 256;
+
 /// Largest file with a password, in bytes.
 const MAX_PASSWORD_FILE: u64 = 4096;
 
@@ -81,6 +84,8 @@ pub struct Address(Arc<Inner>);
 struct Inner {
     config: Config,
     tls: Option<MakeRustlsConnect>,
+    /// Connections that are being made; each holds a clone.
+    waiting: Arc<()>,
 }
 
 // === impl Address ===
@@ -138,11 +143,23 @@ impl Address {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
-        Ok(Self(Arc::new(Inner { config, tls })))
+        Ok(Self(Arc::new(Inner {
+            config,
+            tls,
+            waiting: Arc::default(),
+        })))
     }
 
     /// Connects, and calls itself `name`.
     pub(super) fn connect(&self, name: &str) -> Result<Session, StoreError> {
+        let silent = || {
+            let error = io::Error::new(io::ErrorKind::TimedOut, "it takes connections, and says nothing");
+            StoreError::Away(Arc::new(error))
+        };
+        let place = Arc::clone(&self.0.waiting);
+        if Arc::strong_count(&place) > MAX_WAITING {
+            return Err(silent());
+        }
         let mut config = self.0.config.clone();
         config.application_name(name);
         let tls = self.0.tls.clone();
@@ -153,12 +170,10 @@ impl Address {
                 Some(tls) => config.connect(tls),
                 None => config.connect(NoTls),
             };
+            drop(place);
             let _ = sender.send(client);
         });
-        let client = connected.recv_timeout(READY_TIMEOUT).map_err(|_| {
-            let error = io::Error::new(io::ErrorKind::TimedOut, "it takes connections, and says nothing");
-            StoreError::Away(Arc::new(error))
-        })?;
+        let client = connected.recv_timeout(READY_TIMEOUT).map_err(|_| silent())?;
         // Whatever the reason: it may be over soon.
         let client = client.map_err(|error| StoreError::Away(Arc::new(Told(error))))?;
         let session = Session::new(client);
