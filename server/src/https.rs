@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
-use http::Request;
+use http::{HeaderValue, Request, Version, header};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -216,9 +216,18 @@ fn service(
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(Connection(Arc::clone(&place)));
         let under_way = progress.begin();
-        let answer = router
-            .clone()
-            .call(request.map(|body| Body::new(under_way.paced(body))));
-        async move { Ok(answer.await?.map(|body| Body::new(under_way.answer(body)))) }
+        let one_at_a_time = request.version() < Version::HTTP_2;
+        let request = request.map(|body| under_way.paced(body));
+        let unread = request.body().unread();
+        let answer = router.clone().call(request.map(Body::new));
+        async move {
+            let mut answer = answer.await?;
+            // Hyper closes the connection then, and a client that does not know sends its next request into it.
+            if one_at_a_time && unread.is_left() {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(header::CONNECTION, close);
+            }
+            Ok(answer.map(|body| Body::new(under_way.answer(body))))
+        }
     })
 }

@@ -5,7 +5,10 @@ use std::{
     future::Future as _,
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -53,7 +56,12 @@ pub(crate) struct Paced<B> {
     /// Time for which the client may still keep the server waiting.
     credit: Duration,
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+    unread: Unread,
 }
+
+/// Whether something of a request's body was not read.
+#[derive(Debug, Clone)]
+pub(crate) struct Unread(Arc<AtomicBool>);
 
 /// An answer's body, which keeps its request under way.
 pub(crate) struct Answer {
@@ -129,7 +137,7 @@ impl Request {
         self.progress.state.lock().requests.insert(self.id, since);
     }
 
-    pub(crate) fn paced<B>(&self, inner: B) -> Paced<B> {
+    pub(crate) fn paced<B: hyper::body::Body>(&self, inner: B) -> Paced<B> {
         Paced::new(inner, &self.progress.limits)
     }
 
@@ -156,8 +164,15 @@ impl Drop for Request {
 // === impl Paced ===
 
 impl<B> Paced<B> {
+    pub(crate) fn unread(&self) -> Unread {
+        self.unread.clone()
+    }
+}
+
+impl<B: hyper::body::Body> Paced<B> {
     fn new(inner: B, limits: &Limits) -> Self {
         Self {
+            unread: Unread(Arc::new(AtomicBool::new(!inner.is_end_stream()))),
             inner,
             rate: limits.body_rate,
             grace: limits.body_grace,
@@ -189,6 +204,9 @@ where
                     let earned = Duration::from_secs(1) * length / self.rate.max(1);
                     self.credit = (self.credit + earned).min(self.grace);
                 }
+                if frame.is_none() || self.inner.is_end_stream() {
+                    self.unread.0.store(false, Ordering::Relaxed);
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending => {
@@ -211,6 +229,14 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+// === impl Unread ===
+
+impl Unread {
+    pub(crate) fn is_left(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -234,6 +234,30 @@ async fn a_body_that_never_comes() {
     closed(&mut client).await;
 }
 
+/// A request that is refused before its body was read ends the connection: the client must not send the next one into it.
+#[tokio::test]
+async fn a_body_that_is_not_read() {
+    let server = Server::start(patient()).await;
+    let mut client = server.client([127, 0, 0, 1]).await;
+    client
+        .write_all(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"3") {
+        assert!(patiently(client.read_buf(&mut answer)).await.unwrap() > 0);
+    }
+    let close = |answer: &[u8]| String::from_utf8_lossy(answer).contains("connection: close");
+    assert!(!close(&answer), "it was read");
+    client
+        .write_all(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let _ = patiently(client.read_to_end(&mut answer)).await;
+    assert!(answer.starts_with(b"HTTP/1.1 404") && close(&answer));
+}
+
 #[tokio::test]
 async fn an_answer_that_is_not_read() {
     let mut server = Server::start(Limits {
