@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
+use homeport_api::{AuditEntry, Page};
+
 use crate::access::{self, AUDIT_SEEN, limited};
 use crate::store::{Paging, StoreError, Tx};
-use homeport_api::{AuditEntry, Page};
 
 /// Somebody failed to log in.
 pub(crate) const FAILED_LOGIN: &str = "session.fail";

@@ -177,19 +177,14 @@ impl Fleet {
                     detail: format!("deployment {id} is finished on every device"),
                 });
             }
-            let mut devices = tx.cancellable_devices(id)?;
-            // A device may have moved to another project since.
-            let mut failed = None;
-            devices.retain(|device| match access.device(tx, device, Permission::DeploymentCancel) {
-                Ok(_) => true,
-                Err(FleetError::NotFound { .. } | FleetError::Forbidden { .. }) => false,
-                Err(error) => {
-                    failed = Some(error);
-                    false
+            let mut devices = Vec::new();
+            for device in tx.cancellable_devices(id)? {
+                match access.device(tx, &device, Permission::DeploymentCancel) {
+                    Ok(_) => devices.push(device),
+                    // It may have moved to another project since.
+                    Err(FleetError::NotFound { .. } | FleetError::Forbidden { .. }) => {}
+                    Err(error) => return Err(error),
                 }
-            });
-            if let Some(error) = failed {
-                return Err(error);
             }
             if devices.is_empty() {
                 return Err(FleetError::Conflict {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use homeport_api::{Bundle, Deployment, Page, Target};
+use homeport_protocol::{BundleOffer, DeploymentState, deployment::Progress};
+
 use crate::access::{self, DEPLOYMENT_SEEN, DEVICE_SEEN, limited};
 use crate::blob;
 use crate::store::{Paging, Row, StoreError, Tx};
-use homeport_api::{Bundle, Deployment, Page, Target};
-use homeport_protocol::{BundleOffer, DeploymentState, deployment::Progress};
 
 /// An update of a device that is not in a final state.
 #[derive(Debug, Clone)]

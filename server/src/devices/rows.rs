@@ -1,11 +1,12 @@
 //! Devices, as the API shows them.
 
-use crate::access::{self, DEVICE_SEEN, limited};
-use crate::store::{Paging, Row, StoreError, Tx};
 use std::collections::HashMap;
 
 use homeport_api::{Device, DeviceSlot, Page};
 use homeport_protocol::{Inventory, Slot};
+
+use crate::access::{self, DEVICE_SEEN, limited};
+use crate::store::{Paging, Row, StoreError, Tx};
 
 const COLUMNS: &str = "id, name, paired_ms, last_seen_ms, address, serial, inventory, project";
 

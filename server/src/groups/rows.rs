@@ -1,10 +1,11 @@
 //! Groups of devices.
 
-use crate::access::{self, GROUP_SEEN, Place, is_within, limited};
-use crate::store::{Paging, Row, StoreError, Tx};
 use std::collections::HashMap;
 
 use homeport_api::{Group, Page};
+
+use crate::access::{self, GROUP_SEEN, Place, is_within, limited};
+use crate::store::{Paging, Row, StoreError, Tx};
 
 const COLUMNS: &str =
     "name, project, (SELECT count(*) FROM group_devices WHERE group_devices.name = groups.name)";

@@ -1,8 +1,9 @@
 //! Certificates of devices.
 
+use homeport_protocol::DeviceId;
+
 use crate::ca::{DeviceCertificate, Fingerprint};
 use crate::store::{StoreError, Tx, device_id};
-use homeport_protocol::DeviceId;
 
 // === impl Tx ===
 

@@ -1,8 +1,9 @@
 //! Pairing tokens.
 
+use homeport_api::{NewPairingToken, Page, PairingTokenInfo};
+
 use crate::access::{self, TOKEN_SEEN, limited};
 use crate::store::{Paging, Row, StoreError, Tx};
-use homeport_api::{NewPairingToken, Page, PairingTokenInfo};
 
 /// A token, with the facts that a check needs.
 #[derive(Debug, Clone)]

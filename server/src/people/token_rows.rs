@@ -1,8 +1,9 @@
 //! Access tokens.
 
+use homeport_api::{AccessToken, NewAccessToken, Page};
+
 use crate::access;
 use crate::store::{Paging, Row, StoreError, Tx};
-use homeport_api::{AccessToken, NewAccessToken, Page};
 
 const COLUMNS: &str = "id, name, role, project, created_ms, expires_ms, last_used_ms";
 

@@ -1,8 +1,9 @@
 //! Users and their roles.
 
+use homeport_api::{Page, Role, UserInfo, UserKind};
+
 use crate::access::{self, IN_PROJECT, limited};
 use crate::store::{Paging, Row, StoreError, Tx};
-use homeport_api::{Page, Role, UserInfo, UserKind};
 
 const COLUMNS: &str = "id, name, kind, project, disabled, created_ms, last_login_ms";
 

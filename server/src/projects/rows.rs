@@ -1,8 +1,9 @@
 //! Projects.
 
+use homeport_api::{Page, Project};
+
 use crate::access::{IN_PROJECT, limited};
 use crate::store::{Paging, StoreError, Tx};
-use homeport_api::{Page, Project};
 
 // === impl Tx ===
 

@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     StoreError, Tx,
-    sql::{Param, Row, Value},
+    sql::{Param, Row, Value, tuples},
 };
 
 /// Rows that are read, and written, at a time.
@@ -62,7 +62,7 @@ struct Table {
     columns: Vec<String>,
 }
 
-/// Copies every table from `from` to `to`, which has none of the rows, and reads both again to compare them. Both are in a transaction.
+/// Copies every table from `from` to `to`, which has none of the rows, and reads the copy again to compare it. Both are in a transaction.
 pub(super) fn copy(from: &Tx, to: &Tx) -> Result<Vec<Copied>, StoreError> {
     let mut copied = Vec::with_capacity(TABLES.len());
     for (name, key, numbered) in TABLES {
@@ -71,14 +71,14 @@ pub(super) fn copy(from: &Tx, to: &Tx) -> Result<Vec<Copied>, StoreError> {
             key,
             columns: from.0.columns(name)?,
         };
-        table.pages(from, |rows| table.insert(to, rows))?;
+        let source = table.sum(from, |rows| table.insert(to, rows))?;
         if *numbered {
             let last = last_id(from, name)?;
             if last > 0 {
                 to.0.set_last_id(name, last)?;
             }
         }
-        let (source, target) = (table.sum(from)?, table.sum(to)?);
+        let target = table.sum(to, |_| Ok(()))?;
         if source != target {
             return Err(StoreError::Corrupt(format!(
                 "{name} is not the same after the copy: {} rows became {}",
@@ -113,8 +113,7 @@ impl Table {
         mut take: impl FnMut(&[Vec<Kept>]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let (columns, key) = (self.columns.join(", "), self.key.join(", "));
-        let marks: Vec<_> = (1..=self.key.len()).map(|number| format!("?{number}")).collect();
-        let behind = format!("WHERE ({key}) > ({})", marks.join(", "));
+        let behind = format!("WHERE ({key}) > {}", tuples(1, self.key.len()));
         let mut last: Vec<Kept> = Vec::new();
         loop {
             let query = format!(
@@ -150,33 +149,29 @@ impl Table {
         if rows.is_empty() {
             return Ok(());
         }
-        let width = self.columns.len();
-        let tuples: Vec<_> = (0..rows.len())
-            .map(|row| {
-                let marks: Vec<_> = (1..=width)
-                    .map(|column| format!("?{}", row * width + column))
-                    .collect();
-                format!("({})", marks.join(", "))
-            })
-            .collect();
         let statement = format!(
             "INSERT INTO {} ({}) VALUES {}",
             self.name,
             self.columns.join(", "),
-            tuples.join(", ")
+            tuples(rows.len(), self.columns.len())
         );
         let params: Vec<&dyn Param> = rows.iter().flatten().map(|value| value as &dyn Param).collect();
         tx.execute(&statement, &params).map(drop)
     }
 
-    fn sum(&self, tx: &Tx) -> Result<Copied, StoreError> {
+    /// Reads all rows, and gives them to `take` on the way.
+    fn sum(
+        &self,
+        tx: &Tx,
+        mut take: impl FnMut(&[Vec<Kept>]) -> Result<(), StoreError>,
+    ) -> Result<Copied, StoreError> {
         let (mut hash, mut count) = (Sha256::new(), 0);
         self.pages(tx, |rows| {
             for value in rows.iter().flatten() {
                 value.add_to(&mut hash);
             }
             count += rows.len() as u64;
-            Ok(())
+            take(rows)
         })?;
         Ok(Copied {
             table: self.name,

@@ -25,7 +25,7 @@ mod sqlite;
 mod tx;
 mod writer;
 
-pub(crate) use self::sql::{Param, Row};
+pub(crate) use self::sql::{Param, Row, tuples};
 use self::{
     moving::Held,
     readers::{Readers, Source},

@@ -41,6 +41,17 @@ pub(super) trait Cells {
 #[derive(Clone, Copy)]
 pub(crate) struct Row<'a>(pub(super) &'a dyn Cells);
 
+/// Placeholders for so many rows of so many values: `(?1, ?2), (?3, ?4)`.
+pub(crate) fn tuples(rows: usize, width: usize) -> String {
+    let tuple = |row: usize| {
+        let marks: Vec<_> = (1..=width)
+            .map(|column| format!("?{}", row * width + column))
+            .collect();
+        format!("({})", marks.join(", "))
+    };
+    (0..rows).map(tuple).collect::<Vec<_>>().join(", ")
+}
+
 // === impl Row ===
 
 impl<'a> Row<'a> {

@@ -1,10 +1,11 @@
 //! Telemetry: one row for a series, one small row for a sample.
 
-use crate::store::{Param, StoreError, Tx};
 use std::collections::{BTreeMap, BTreeSet};
 
 use homeport_api::{Point, Series};
 use homeport_protocol::{limits::MAX_SERIES, series::SERVER_DROPPED};
+
+use crate::store::{Param, StoreError, Tx, tuples};
 
 /// Largest absolute value of a sample. The sum of a hundred million of them is still finite.
 pub const MAX_VALUE: f64 = 1e300;
@@ -157,12 +158,10 @@ impl Tx {
     }
 
     fn insert_values(&self, values: &[((i64, i64), f64)]) -> Result<(), StoreError> {
-        let rows: Vec<_> = (0..values.len())
-            .map(|row| format!("(?{}, ?{}, ?{})", 3 * row + 1, 3 * row + 2, 3 * row + 3))
-            .collect();
         let statement = format!(
-            "INSERT INTO samples (series, at_ms, value) VALUES {} ON CONFLICT (series, at_ms) DO UPDATE SET value = excluded.value",
-            rows.join(", ")
+            "INSERT INTO samples (series, at_ms, value) VALUES {} \
+             ON CONFLICT (series, at_ms) DO UPDATE SET value = excluded.value",
+            tuples(values.len(), 3)
         );
         let params: Vec<&dyn Param> = values
             .iter()
@@ -389,6 +388,15 @@ mod tests {
 
     const DAY: i64 = SILENCE;
 
+    /// A database with the device `a`.
+    async fn with_device() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::for_test(directory.path());
+        let inserted = store.write(|tx| tx.insert_device(0, "a", "a", None, ""));
+        inserted.await.unwrap();
+        (directory, store)
+    }
+
     async fn insert(
         store: &Store,
         now_ms: i64,
@@ -418,12 +426,7 @@ mod tests {
 
     #[tokio::test]
     async fn series_of_a_device_are_limited_and_what_is_dropped_is_counted() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::for_test(directory.path());
-        store
-            .write(|tx| tx.insert_device(0, "a", "a", None, ""))
-            .await
-            .unwrap();
+        let (_directory, store) = with_device().await;
         assert_eq!(insert(&store, DAY, veths(0..MAX_SERIES + 3), 0).await, 3);
         assert_eq!(insert(&store, DAY + 1000, veths(0..MAX_SERIES + 3), 4).await, 3);
         // Everything that fits is there, and one more series counts the rest.
@@ -439,12 +442,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_series_that_is_silent_gives_its_place_to_a_new_one() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::for_test(directory.path());
-        store
-            .write(|tx| tx.insert_device(0, "a", "a", None, ""))
-            .await
-            .unwrap();
+        let (_directory, store) = with_device().await;
         let wwan = || std::iter::once("network.wwan0.rx".to_owned());
         insert(&store, DAY, veths(0..MAX_SERIES), 0).await;
         // All but the first two go on.
@@ -469,12 +467,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_that_fills_up_a_device_keeps_its_own_series() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::for_test(directory.path());
-        store
-            .write(|tx| tx.insert_device(0, "a", "a", None, ""))
-            .await
-            .unwrap();
+        let (_directory, store) = with_device().await;
         insert(&store, DAY, veths(0..MAX_SERIES), 0).await;
         // All are silent by now. The message has the longest silent one, and as many new ones as it may replace.
         let new = (0..REPLACED_AT_ONCE).map(|number| format!("new{number}"));
@@ -510,12 +503,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_series_without_samples_ends() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::for_test(directory.path());
-        store
-            .write(|tx| tx.insert_device(0, "a", "a", None, ""))
-            .await
-            .unwrap();
+        let (_directory, store) = with_device().await;
         insert(&store, 5, veths(0..2), 0).await;
         insert(&store, 9, veths(1..3), 0).await;
         store.write(|tx| tx.prune_samples(0, 9)).await.unwrap();

@@ -37,16 +37,19 @@ pub(super) fn read<T: Send + 'static>(
     address: &Address,
     job: impl FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let address = address.clone();
-    // The client blocks on a runtime of its own, which cannot be started on a thread of the server's.
-    let reading = std::thread::spawn(move || {
-        let tx = open_to_read(&address)?;
+    apart(|| {
+        let tx = open_to_read(address)?;
         let session = tx.connection::<Session>()?;
         session.begin_read()?;
         // It may be about everything that there is.
         session
             .batch("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")?;
         job(&tx)
-    });
-    reading.join().unwrap_or(Err(StoreError::Closed))
+    })?
+}
+
+/// Works on a thread apart: the client blocks on a runtime of its own, which cannot be started on a thread of the server's.
+fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, StoreError> {
+    let done = std::thread::scope(|scope| scope.spawn(work).join());
+    done.map_err(|_| StoreError::Closed)
 }

@@ -13,7 +13,7 @@ use super::{
         tx::Connection as _,
         writer::{Commit, Job},
     },
-    Address, Session, schema,
+    Address, Session, apart, schema,
     session::Fate,
 };
 use crate::{hex, random};
@@ -67,10 +67,7 @@ enum Outcome {
 impl Writing {
     /// Connects, makes sure that no other server uses the database, and brings it up to date.
     pub(in super::super) fn open(address: &Address) -> Result<Self, StoreError> {
-        let address = address.clone();
-        // The client blocks on a runtime of its own, which cannot be started on a thread of the server's.
-        let opening = thread::spawn(move || Self::open_here(&address));
-        opening.join().unwrap_or(Err(StoreError::Closed))
+        apart(|| Self::open_here(address))?
     }
 
     fn open_here(address: &Address) -> Result<Self, StoreError> {
@@ -103,11 +100,10 @@ impl Writing {
     ) -> Result<T, StoreError> {
         let tx = self.tx.take().ok_or(StoreError::Closed)?;
         let (last, mark) = (self.last, new_mark());
-        let working = thread::spawn(move || {
+        let (tx, done) = apart(move || {
             let done = in_one_transaction(&tx, last, mark, job);
             (tx, done)
-        });
-        let (tx, done) = working.join().map_err(|_| StoreError::Closed)?;
+        })?;
         self.tx = Some(tx);
         if done.is_ok() {
             self.last = mark;
