@@ -38,6 +38,7 @@ pub(crate) fn collect(engine: &EngineStatus, capabilities: &[&str]) -> Inventory
         compatible: engine.compatible.clone(),
         slots: reported(&engine.slots),
         capabilities: capabilities.iter().map(|&kind| kind.to_owned()).collect(),
+        commands: None,
     }
 }
 

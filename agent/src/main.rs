@@ -9,6 +9,7 @@ mod clock;
 mod command;
 mod config;
 mod daemon;
+mod helper;
 mod https;
 mod identity;
 mod inventory;

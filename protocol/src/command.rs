@@ -33,6 +33,10 @@ pub enum Command {
     Cancel(Cancel),
     /// Send the inventory now.
     Inventory,
+    /// Run a command by its name.
+    Call(Call),
+    /// End a call before its time.
+    Stop(Stop),
     /// Something this side does not know yet. Answered with [`crate::Report::Unsupported`].
     Unknown {
         /// The kind as sent.
@@ -54,6 +58,24 @@ pub struct Deploy {
 pub struct Cancel {
     /// Which deployment.
     pub deployment: u64,
+}
+
+/// See [`Command::Call`]. The envelope has an id, which the reports on the call carry back, and an expiry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// Name of the command, such as those of [`crate::builtin`].
+    pub name: String,
+    /// Its arguments: a JSON object.
+    pub arguments: String,
+    /// Seconds that it may run. Then it is ended.
+    pub timeout_s: u32,
+}
+
+/// See [`Command::Stop`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Id of the call.
+    pub call: String,
 }
 
 /// A receiver that does not know the kind never looks at the body.
@@ -120,6 +142,8 @@ impl Serialize for Envelope {
         match &self.command {
             Command::Deploy(deploy) => map.serialize_entry("body", deploy)?,
             Command::Cancel(cancel) => map.serialize_entry("body", cancel)?,
+            Command::Call(call) => map.serialize_entry("body", call)?,
+            Command::Stop(stop) => map.serialize_entry("body", stop)?,
             Command::Inventory | Command::Unknown { .. } => {}
         }
         map.end()
@@ -136,6 +160,8 @@ impl Command {
             Self::Deploy(_) => "deploy",
             Self::Cancel(_) => "cancel",
             Self::Inventory => "inventory",
+            Self::Call(_) => "call",
+            Self::Stop(_) => "stop",
             Self::Unknown { kind } => kind,
         }
     }
@@ -147,6 +173,8 @@ impl Command {
             "deploy" => Self::Deploy(body.deserialized().map_err(malformed)?),
             "cancel" => Self::Cancel(body.deserialized().map_err(malformed)?),
             "inventory" => Self::Inventory,
+            "call" => Self::Call(body.deserialized().map_err(malformed)?),
+            "stop" => Self::Stop(body.deserialized().map_err(malformed)?),
             _ => Self::Unknown {
                 kind: crate::limits::clip(kind),
             },

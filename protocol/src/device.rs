@@ -36,6 +36,36 @@ pub struct Inventory {
     /// [`crate::limits::MAX_CAPABILITIES`]. Empty from agents that do not tell: they understand `deploy`, `cancel` and
     /// `inventory`.
     pub capabilities: Vec<String>,
+    /// The commands that can be called by name ([`crate::command::Call`]), at most [`crate::limits::MAX_COMMANDS`]. Absent from
+    /// agents that take no calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commands: Option<Vec<CommandOffer>>,
+}
+
+/// A command that can be called by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandOffer {
+    /// Its name.
+    pub name: String,
+    /// What the device's policy says.
+    #[serde(default)]
+    pub policy: Policy,
+}
+
+/// What a device's policy says of a command.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// It is allowed with all arguments.
+    Allowed,
+    /// It depends on the arguments.
+    #[default]
+    Depends,
+    /// It is never allowed.
+    Denied,
+    /// A newer protocol.
+    #[serde(other)]
+    Other,
 }
 
 /// One slot of the update backend.

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod builtin;
 mod codec;
 pub mod command;
 pub mod deployment;
@@ -26,7 +27,7 @@ pub use self::{
     codec::DecodeError,
     command::Command,
     deployment::{BundleOffer, DeploymentState, FailureCode, Reason},
-    device::{Inventory, Slot},
+    device::{CommandOffer, Inventory, Policy, Slot},
     pairing::PairingToken,
     report::{Report, Sequenced},
     senml::Record,

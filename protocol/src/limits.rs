@@ -34,6 +34,28 @@ pub const MAX_CAPABILITIES: usize = 64;
 /// See [`MAX_CAPABILITIES`].
 pub const MAX_CAPABILITY: usize = 64;
 
+/// Most commands that an inventory names. A name is at most [`MAX_CAPABILITY`] bytes long.
+pub const MAX_COMMANDS: usize = 64;
+
+/// Longest arguments of a call, in bytes of JSON.
+pub const MAX_ARGUMENTS: usize = 16 * 1024;
+
+/// Most output in one message, in bytes.
+pub const MAX_OUTPUT: usize = 8 * 1024;
+
+/// Longest result of a call, in bytes of JSON.
+pub const MAX_RESULT: usize = 96 * 1024;
+
+/// Output of one call that the device sends, in bytes, unless the command is one that follows a log. The rest is thrown away and
+/// counted.
+pub const MAX_CALL_OUTPUT: u64 = 1024 * 1024;
+
+/// Longest time that a call may run.
+pub const MAX_CALL_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Calls of one device that the server has sent and that have not ended.
+pub const MAX_OPEN_CALLS: usize = 16;
+
 /// Messages that may be unacknowledged in one direction (MQTT 5 Receive Maximum).
 pub const RECEIVE_MAXIMUM: u16 = 16;
 

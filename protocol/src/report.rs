@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned, ser::SerializeMap};
 use crate::{
     codec::{self, DecodeError},
     deployment::{DeploymentState, Reason},
-    device::Inventory,
-    limits::{MAX_CAPABILITIES, MAX_CAPABILITY, MAX_SLOTS},
+    device::{CommandOffer, Inventory},
+    limits::{MAX_CAPABILITIES, MAX_CAPABILITY, MAX_COMMANDS, MAX_OUTPUT, MAX_RESULT, MAX_SLOTS},
 };
 
 /// A message of the device's queue with its place in it.
@@ -48,6 +48,12 @@ pub enum Report {
     },
     /// A command of a known kind was not begun, and will not be.
     NotRun(NotRun),
+    /// A call was begun.
+    CallBegun(CallBegun),
+    /// A call wrote something.
+    CallOutput(CallOutput),
+    /// A call has ended, and will write nothing more.
+    CallEnded(CallEnded),
     /// Something this side does not know yet. Stored by nobody, acknowledged, never fatal.
     Unknown {
         /// The kind as sent.
@@ -130,6 +136,95 @@ pub enum Cause {
     Other,
 }
 
+/// See [`Report::CallBegun`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallBegun {
+    /// The call's id.
+    pub id: String,
+    /// A random number that the agent makes when it begins the call. A call that only looks is begun anew by an agent that
+    /// was ended meanwhile: the number is another then, and what came before is void.
+    pub run: u64,
+    /// The device's clock, milliseconds since 1970-01-01T00:00:00Z.
+    #[serde(default)]
+    pub at_ms: i64,
+}
+
+/// See [`Report::CallOutput`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallOutput {
+    /// The call's id.
+    pub id: String,
+    /// See [`CallBegun::run`].
+    pub run: u64,
+    /// Where it was written.
+    pub stream: Stream,
+    /// What was written, at most [`crate::limits::MAX_OUTPUT`] bytes.
+    #[serde(with = "serde_bytes")]
+    pub data: Vec<u8>,
+}
+
+/// Where a program writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// See [`Report::CallEnded`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallEnded {
+    /// The call's id.
+    pub id: String,
+    /// See [`CallBegun::run`]; absent for a call that was not begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<u64>,
+    /// For programs.
+    pub outcome: Outcome,
+    /// For people: why, at most [`crate::limits::MAX_TEXT`] bytes. Empty for `succeeded`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// Exit status of the program, for a command that runs one which ended by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<i32>,
+    /// The result: JSON, at most [`crate::limits::MAX_RESULT`] bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+    /// Bytes of output that were thrown away because they were too many.
+    #[serde(default)]
+    pub dropped_bytes: u64,
+    /// The device's clock, milliseconds since 1970-01-01T00:00:00Z.
+    #[serde(default)]
+    pub at_ms: i64,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It did what it should; a program ended with status 0.
+    Succeeded,
+    /// It did not.
+    Failed,
+    /// The device's policy does not allow it; the detail names the rule.
+    Denied,
+    /// The arguments are not those of the command.
+    Invalid,
+    /// The device has no such command.
+    UnknownCommand,
+    /// Somebody ended it ([`crate::command::Stop`]).
+    Cancelled,
+    /// Its time was over.
+    TimedOut,
+    /// The agent or the device was ended while it ran: nobody knows what it did.
+    Interrupted,
+    /// An outcome of a newer protocol.
+    #[serde(other)]
+    Other,
+}
+
 #[derive(Deserialize)]
 struct Envelope {
     kind: String,
@@ -186,6 +281,18 @@ impl Serialize for Report {
                 map.serialize_entry("kind", "not_run")?;
                 map.serialize_entry("body", not_run)?;
             }
+            Self::CallBegun(begun) => {
+                map.serialize_entry("kind", "call_begun")?;
+                map.serialize_entry("body", begun)?;
+            }
+            Self::CallOutput(output) => {
+                map.serialize_entry("kind", "call_output")?;
+                map.serialize_entry("body", output)?;
+            }
+            Self::CallEnded(ended) => {
+                map.serialize_entry("kind", "call_ended")?;
+                map.serialize_entry("body", ended)?;
+            }
             Self::Unknown { kind } => map.serialize_entry("kind", kind)?,
         }
         map.end()
@@ -204,6 +311,9 @@ impl<'de> Deserialize<'de> for Report {
                 .deserialized()
                 .map(|command| Self::Unsupported { command, id }),
             "not_run" => body.deserialized().map(Self::NotRun),
+            "call_begun" => body.deserialized().map(Self::CallBegun),
+            "call_output" => body.deserialized().map(Self::CallOutput),
+            "call_ended" => body.deserialized().map(Self::CallEnded),
             _ => Ok(Self::Unknown {
                 kind: crate::limits::clip(kind),
             }),
@@ -221,6 +331,19 @@ impl<'de> Deserialize<'de> for Report {
                     "too many capabilities, or too long ones",
                 ));
             }
+            let commands = inventory.commands.as_deref().unwrap_or_default();
+            let is_long = |offer: &CommandOffer| offer.name.len() > MAX_CAPABILITY;
+            if commands.len() > MAX_COMMANDS || commands.iter().any(is_long) {
+                return Err(serde::de::Error::custom("too many commands, or too long ones"));
+            }
+        }
+        let is_large = match &report {
+            Self::CallOutput(output) => output.data.len() > MAX_OUTPUT,
+            Self::CallEnded(ended) => ended.result.as_ref().is_some_and(|json| json.len() > MAX_RESULT),
+            _ => false,
+        };
+        if is_large {
+            return Err(serde::de::Error::custom("too much output, or too large a result"));
         }
         Ok(report)
     }

@@ -2,11 +2,16 @@
 
 use ciborium::cbor;
 use homeport_protocol::{
-    BundleOffer, Command, DeploymentState, FailureCode, Inventory, Reason, Record, Report, Sequenced, Slot,
-    command::{Cancel, Deploy, Envelope},
+    BundleOffer, Command, CommandOffer, DeploymentState, FailureCode, Inventory, Policy, Reason, Record,
+    Report, Sequenced, Slot,
+    command::{Call, Cancel, Deploy, Envelope, Stop},
     deployment::Progress,
-    limits::{MAX_CAPABILITIES, MAX_CAPABILITY, MAX_COMMAND_ID},
-    report::{Cause, DeploymentReport, LocalInstall, NotRun},
+    limits::{
+        MAX_CAPABILITIES, MAX_CAPABILITY, MAX_COMMAND_ID, MAX_COMMANDS, MAX_OUTPUT, MAX_PAYLOAD, MAX_RESULT,
+    },
+    report::{
+        CallBegun, CallEnded, CallOutput, Cause, DeploymentReport, LocalInstall, NotRun, Outcome, Stream,
+    },
     senml::Pack,
 };
 use proptest::prelude::*;
@@ -86,6 +91,14 @@ fn command() -> impl Strategy<Value = Command> {
             .prop_map(|(deployment, bundle)| Command::Deploy(Deploy { deployment, bundle })),
         any::<u64>().prop_map(|deployment| Command::Cancel(Cancel { deployment })),
         Just(Command::Inventory),
+        (text(), text(), any::<u32>()).prop_map(|(name, arguments, timeout_s)| {
+            Command::Call(Call {
+                name,
+                arguments,
+                timeout_s,
+            })
+        }),
+        text().prop_map(|call| Command::Stop(Stop { call })),
     ]
 }
 
@@ -194,6 +207,57 @@ fn report() -> impl Strategy<Value = Report> {
                     at_ms,
                 })
             }),
+        call_report(),
+    ]
+}
+
+fn call_report() -> impl Strategy<Value = Report> {
+    let outcome = prop::sample::select(vec![
+        Outcome::Succeeded,
+        Outcome::Failed,
+        Outcome::Denied,
+        Outcome::Invalid,
+        Outcome::UnknownCommand,
+        Outcome::Cancelled,
+        Outcome::TimedOut,
+        Outcome::Interrupted,
+    ]);
+    let data = prop::collection::vec(any::<u8>(), 0..64);
+    let ended = (
+        text(),
+        prop::option::of(any::<u64>()),
+        outcome,
+        text(),
+        prop::option::of(any::<i32>()),
+        prop::option::of(text()),
+        any::<u64>(),
+    );
+    prop_oneof![
+        (text(), any::<u64>(), any::<i64>()).prop_map(|(id, run, at_ms)| Report::CallBegun(CallBegun {
+            id,
+            run,
+            at_ms
+        })),
+        (text(), any::<u64>(), any::<bool>(), data).prop_map(|(id, run, is_error, data)| {
+            Report::CallOutput(CallOutput {
+                id,
+                run,
+                stream: if is_error { Stream::Stderr } else { Stream::Stdout },
+                data,
+            })
+        }),
+        ended.prop_map(|(id, run, outcome, detail, exit_status, result, dropped_bytes)| {
+            Report::CallEnded(CallEnded {
+                id,
+                run,
+                outcome,
+                detail,
+                exit_status,
+                result,
+                dropped_bytes,
+                at_ms: 7,
+            })
+        }),
     ]
 }
 
@@ -401,4 +465,60 @@ fn ids_and_capabilities_have_limits() {
     assert!(inventory(MAX_CAPABILITIES, MAX_CAPABILITY).is_ok());
     assert!(inventory(MAX_CAPABILITIES + 1, 1).is_err());
     assert!(inventory(1, MAX_CAPABILITY + 1).is_err());
+}
+
+#[test]
+fn calls_have_limits() {
+    let decode = |message: Report| {
+        let report = Sequenced {
+            queue: 1,
+            sequence: 1,
+            message,
+        };
+        let payload = report.encode();
+        assert!(
+            payload.len() <= MAX_PAYLOAD,
+            "what is allowed fits into a message"
+        );
+        Sequenced::<Report>::decode(&payload)
+    };
+    let output = |length: usize| {
+        decode(Report::CallOutput(CallOutput {
+            id: "call-1".into(),
+            run: 1,
+            stream: Stream::Stdout,
+            data: vec![0xff; length],
+        }))
+    };
+    assert!(output(MAX_OUTPUT).is_ok());
+    assert!(output(MAX_OUTPUT + 1).is_err());
+    let ended = |length: usize| {
+        decode(Report::CallEnded(CallEnded {
+            id: "call-1".into(),
+            run: Some(1),
+            outcome: Outcome::Succeeded,
+            detail: String::new(),
+            exit_status: Some(0),
+            result: Some("x".repeat(length)),
+            dropped_bytes: 0,
+            at_ms: 0,
+        }))
+    };
+    assert!(ended(MAX_RESULT).is_ok());
+    assert!(ended(MAX_RESULT + 1).is_err());
+    let offers = |count: usize, length: usize| {
+        decode(Report::Inventory(Inventory {
+            commands: Some(vec![
+                CommandOffer {
+                    name: "x".repeat(length),
+                    policy: Policy::Denied,
+                };
+                count
+            ]),
+            ..Inventory::default()
+        }))
+    };
+    assert!(offers(MAX_COMMANDS, MAX_CAPABILITY).is_ok());
+    assert!(offers(MAX_COMMANDS + 1, 1).is_err());
+    assert!(offers(1, MAX_CAPABILITY + 1).is_err());
 }

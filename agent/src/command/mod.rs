@@ -84,6 +84,11 @@ impl<U: Runner<Order = Update>> Commands<U> {
                 self.outbox.request_inventory();
                 Ok(())
             }
+            Command::Call(_) | Command::Stop(_) => {
+                let (command, id) = (ticket.kind, ticket.id);
+                self.outbox.answer(Report::Unsupported { command, id });
+                Ok(())
+            }
             Command::Unknown { kind } => {
                 info!("the server's command {kind:?} is not known to this version");
                 let id = ticket.id;

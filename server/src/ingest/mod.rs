@@ -235,6 +235,9 @@ fn take(tx: &Tx, now_ms: i64, device: &str, report: Report, new: bool) -> Result
         | Report::LocalInstall(_)
         | Report::NotRun(_)
         | Report::Unsupported { .. }
+        | Report::CallBegun(_)
+        | Report::CallOutput(_)
+        | Report::CallEnded(_)
         | Report::Unknown { .. } => {}
     }
     Ok(outcome)

@@ -302,7 +302,7 @@ fn envelope(command: &Command) -> Envelope {
     let id = match command {
         Command::Deploy(deploy) => Some(format!("deploy-{}", deploy.deployment)),
         Command::Cancel(cancel) => Some(format!("cancel-{}", cancel.deployment)),
-        Command::Inventory | Command::Unknown { .. } => None,
+        Command::Inventory | Command::Call(_) | Command::Stop(_) | Command::Unknown { .. } => None,
     };
     Envelope {
         id,
