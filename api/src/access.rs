@@ -57,6 +57,10 @@ permissions! {
     DeploymentCreate = "deployment.create", "deploy bundles";
     /// Cancel deployments.
     DeploymentCancel = "deployment.cancel", "cancel deployments";
+    /// See commands, their output and results.
+    CommandRead = "command.read", "see commands";
+    /// Have devices run commands, as far as their own policies allow them, and cancel them.
+    CommandRun = "command.run", "run commands on devices";
     /// Revoke certificates of devices.
     DeviceRevoke = "device.revoke", "revoke certificates of devices";
     /// Delete devices with all data about them.
@@ -88,7 +92,7 @@ permissions! {
 pub enum Role {
     /// Sees devices, telemetry, groups, bundles and deployments.
     Viewer,
-    /// Also renames devices, deploys and cancels.
+    /// Also renames devices, deploys and cancels, and runs commands.
     Operator,
     /// Also pairs, revokes, deletes and moves devices, changes groups and bundles, and reads the audit record.
     Maintainer,
@@ -150,7 +154,7 @@ impl Permission {
     pub fn role(self) -> Role {
         if self <= Self::ProjectRead {
             Role::Viewer
-        } else if self <= Self::DeploymentCancel {
+        } else if self <= Self::CommandRun {
             Role::Operator
         } else if self <= Self::AuditRead {
             Role::Maintainer
@@ -232,7 +236,7 @@ mod tests {
                 .filter(|permission| role.allows(**permission));
             allowed.count()
         };
-        assert_eq!(Role::ALL.map(count), [6, 9, 17, 20]);
+        assert_eq!(Role::ALL.map(count), [6, 11, 19, 22]);
         assert!(!Role::Viewer.allows(Permission::DeviceChange));
         assert!(!Role::Operator.allows(Permission::DeviceRevoke));
         assert!(!Role::Maintainer.allows(Permission::UserRead));

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bundle, Deployment, Device, DeviceProgress, Permission, Series};
+use crate::{Bundle, CommandRun, Deployment, Device, DeviceProgress, Permission, Series};
 
 /// Something that just happened. A client that missed events (`resync`) fetches again what it shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,11 @@ pub enum Event {
     Update {
         /// The update as it is now.
         update: Box<DeviceProgress>,
+    },
+    /// A run of a command was requested, or changed. It comes without its result. One `resync` comes instead for a command on many devices.
+    Command {
+        /// The run as it is now.
+        run: Box<CommandRun>,
     },
     /// Telemetry arrived; each series holds only the new samples.
     Telemetry {
@@ -64,6 +69,7 @@ impl Event {
                 Some(Permission::DeviceRead)
             }
             Self::Deployment { .. } => Some(Permission::DeploymentRead),
+            Self::Command { .. } => Some(Permission::CommandRead),
             Self::Telemetry { .. } => Some(Permission::TelemetryRead),
             Self::Bundle { .. } | Self::BundleRemoved { .. } => Some(Permission::BundleRead),
             Self::Resync => None,

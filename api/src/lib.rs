@@ -38,6 +38,14 @@
 //! | `GET /api/v1/deployments/{id}` | | [`Deployment`] |
 //! | `GET /api/v1/deployments/{id}/devices` | `?state=` | [`Page`]`<`[`DeviceProgress`]`>` |
 //! | `POST /api/v1/deployments/{id}/cancel` | | [`Deployment`] |
+//! | `GET /api/v1/command-kinds` | `?device=` | `[`[`CommandKind`]`]` |
+//! | `GET`, `POST /api/v1/commands` | [`NewCommand`] | [`Page`]`<`[`Command`]`>`, [`Command`] |
+//! | `GET /api/v1/commands/{id}` | | [`Command`] |
+//! | `POST /api/v1/commands/{id}/cancel` | | [`Command`] |
+//! | `GET /api/v1/commands/{id}/devices` | `?state=` | [`Page`]`<`[`CommandRun`]`>` |
+//! | `GET /api/v1/commands/{id}/devices/{device}` | | [`CommandRun`] |
+//! | `GET /api/v1/commands/{id}/devices/{device}/output` | `?from=&follow=` | lines of JSON, each an [`OutputLine`] |
+//! | `GET /api/v1/devices/{id}/commands` | | [`Page`]`<`[`CommandRun`]`>` |
 //! | `GET /api/v1/events` | | server-sent events, each `data:` an [`Event`] |
 //! | `GET /api/v1/audit` | | [`Page`]`<`[`AuditEntry`]`>` |
 //! | `GET /api/v1/openapi.json` (no login) | | the OpenAPI 3.1 document |
@@ -47,6 +55,7 @@
 mod access;
 mod audit;
 mod bundle;
+mod command;
 mod deployment;
 mod device;
 mod event;
@@ -60,6 +69,7 @@ pub use self::{
     access::{Grant, NewGrant, NewProject, Permission, Project, Role},
     audit::AuditEntry,
     bundle::{Bundle, BundleImage},
+    command::{Command, CommandKind, CommandRun, NewCommand, OutputLine, RunState},
     deployment::{
         Deployment, DeviceProgress, DeviceUpdate, NewDeployment, StateChange, Target, UpdateHistory,
         UpdateOrigin, Why,
