@@ -216,6 +216,12 @@ impl Client {
         Ok(EventStream::new(BufReader::new(reader)))
     }
 
+    /// Reads lines as they come.
+    pub(crate) fn lines(&self, path: &ApiPath) -> Result<impl std::io::BufRead + use<>> {
+        let body = self.send(Method::GET, path, ())?.into_body();
+        Ok(BufReader::new(body.into_with_config().limit(u64::MAX).reader()))
+    }
+
     fn send_json(&self, method: Method, path: &ApiPath, body: &impl Serialize) -> Result<Response<Body>> {
         let body =
             serde_json::to_vec(body).map_err(|e| Error::Failed(format!("cannot write the request: {e}")))?;

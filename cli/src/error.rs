@@ -19,6 +19,14 @@ pub(crate) enum Error {
     /// The command line cannot be carried out as it is.
     #[error("{0}")]
     Usage(String),
+    /// The arguments for a command on a device are not what it takes, which is listed.
+    #[error("{what}")]
+    Arguments {
+        /// What is wrong.
+        what: String,
+        /// A line for each argument that it takes.
+        items: Vec<String>,
+    },
     /// Nobody is logged in.
     #[error("you are not logged in")]
     NotLoggedIn,
@@ -81,7 +89,7 @@ impl Error {
     /// The process's exit code, as `homeport --help` documents it.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Arguments { .. } => 2,
             Self::Unreachable { .. } | Self::Untrusted { .. } => 3,
             Self::NotLoggedIn | Self::TokenRefused(_) | Self::WrongPassword(_) => 4,
             Self::Problem(problem) if matches!(problem.status, 401 | 403) => 4,
@@ -96,7 +104,7 @@ impl Error {
     /// Lines that go below the error.
     pub(crate) fn details(&self) -> &[String] {
         match self {
-            Self::Listed { items, .. } => items,
+            Self::Listed { items, .. } | Self::Arguments { items, .. } => items,
             _ => &[],
         }
     }

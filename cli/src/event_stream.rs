@@ -60,21 +60,32 @@ impl<R: BufRead> EventStream<R> {
     }
 
     fn line(&mut self) -> io::Result<String> {
-        let mut line = Vec::new();
-        let limit = MAX_EVENT as u64 + 1;
-        (&mut self.input).take(limit).read_until(b'\n', &mut line)?;
-        if line.pop() != Some(b'\n') {
-            return Err(if line.len() >= MAX_EVENT {
-                too_large()
-            } else {
-                io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the event stream")
-            });
-        }
-        if line.last() == Some(&b'\r') {
-            line.pop();
-        }
-        String::from_utf8(line).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+        read_line(&mut self.input)?
+            .ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the stream"))
     }
+}
+
+/// A line of a stream without its end; `None` where the stream ends. A line that is cut off is an error.
+pub(crate) fn read_line(input: &mut impl BufRead) -> io::Result<Option<String>> {
+    let mut line = Vec::new();
+    let limit = MAX_EVENT as u64 + 1;
+    input.take(limit).read_until(b'\n', &mut line)?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    if line.pop() != Some(b'\n') {
+        return Err(if line.len() >= MAX_EVENT {
+            too_large()
+        } else {
+            io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the stream")
+        });
+    }
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    let line = String::from_utf8(line);
+    line.map(Some)
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
 }
 
 fn too_large() -> io::Error {

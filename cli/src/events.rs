@@ -1,13 +1,18 @@
 //! The live events of the server.
 
-use std::{thread, time::Duration};
+use std::{
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Duration,
+};
 
 use homeport_api::Event;
 
 use crate::{
     client::Client,
+    command,
     deployment::questions::whom,
-    error::Result,
+    error::{Error, Result},
     human,
     output::{Line, Output, Tone},
     stored_login::StoredLogin,
@@ -71,6 +76,35 @@ pub(crate) fn follow(
     }
 }
 
+/// Reads the wanted events in a thread of its own, so that a silent connection does not hold up questions to the server. After `resync`, and
+/// whenever the stream is up again, events may be missing.
+pub(crate) fn subscribe(
+    client: &Client,
+    is_wanted: impl Fn(&Event) -> bool + Send + 'static,
+) -> Receiver<Result<Signal>> {
+    let (sender, signals) = mpsc::channel();
+    let client = client.clone();
+    thread::spawn(move || {
+        let outcome = follow(&client, false, |signal| {
+            let wanted = match &signal {
+                Signal::Event(event) => *event == Event::Resync || is_wanted(event),
+                Signal::Connected | Signal::Lost => true,
+            };
+            if wanted {
+                sender
+                    .send(Ok(signal))
+                    .map_err(|_| Error::Failed("nobody watches any more".to_owned()))?;
+            }
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            // When the watcher is gone, so is the program.
+            let _ = sender.send(Err(error));
+        }
+    });
+    signals
+}
+
 fn show(event: &Event, output: Output) -> Result<()> {
     if output.json {
         return output.json_line(event);
@@ -94,6 +128,15 @@ fn show(event: &Event, output: Output) -> Result<()> {
                 update::reason(update.reason.as_ref())
             );
             (device.device_name.as_str(), text, update::tone(update.state))
+        }
+        Event::Command { run } => {
+            let text = format!(
+                "{} {} {}",
+                command::spelled(&run.name, &run.arguments),
+                run.state,
+                run.detail
+            );
+            (run.device_name.as_str(), text, command::tone(run.state))
         }
         Event::Telemetry { device, series } => {
             let names: Vec<&str> = series.iter().map(|series| series.name.as_str()).collect();

@@ -11,6 +11,7 @@ mod ask;
 mod audit;
 mod bundle;
 mod client;
+mod command;
 mod deployment;
 mod device;
 mod error;
@@ -27,6 +28,7 @@ mod server_url;
 mod session;
 mod stored_login;
 mod telemetry;
+mod terminal_text;
 mod token;
 mod trust;
 mod update;
@@ -74,6 +76,9 @@ fn run(cli: Cli) -> Result<()> {
         Command::Bundle(bundle) => bundle::run(bundle.command, output),
         Command::Deploy(deploy) => deployment::deploy(deploy, output),
         Command::Deployment(deployment) => deployment::run(deployment, output),
+        Command::Run(run) => command::run(run, output),
+        Command::Logs(logs) => command::logs(logs, output),
+        Command::Command(wanted) => command::past(wanted, output),
         Command::User(user) => user::run(user.command, output),
         Command::AccessToken(token) => access_token::run(token.command, output),
         Command::Audit(audit) => audit::run(&audit, output),

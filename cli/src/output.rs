@@ -9,10 +9,13 @@ use std::{
 use homeport_api::text::is_hidden;
 use serde::Serialize;
 
-pub(crate) use crate::line::{Line, Tone};
 use crate::{
     error::{Error, Result},
     line::COLUMN_GAP,
+};
+pub(crate) use crate::{
+    line::{Line, Tone},
+    terminal_text::TerminalText,
 };
 
 /// Where results go, and how.
@@ -22,6 +25,13 @@ pub(crate) struct Output {
     pub(crate) json: bool,
     /// Whether stderr shows progress bars.
     pub(crate) bars: bool,
+}
+
+/// Where a program's output goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Stdout,
+    Stderr,
 }
 
 /// Rows of aligned columns, the first of which is the header.
@@ -116,21 +126,47 @@ impl Output {
 
     /// Aligned `name  value` lines; pairs without a value are left out.
     pub(crate) fn pairs(self, pairs: &[(&str, String)]) -> Result<()> {
-        let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
-            let name = Line::default().and(format_args!("{name:width$}"), Tone::Faint);
-            self.line(name.column(value, Tone::Plain))?;
-        }
-        Ok(())
+        pair_lines(pairs).try_for_each(|line| self.line(line))
     }
+
+    /// What a device's program wrote: as it is for files and programs, harmless for terminals.
+    #[expect(
+        clippy::disallowed_methods,
+        clippy::unused_self,
+        reason = "a terminal gets no byte that it obeys"
+    )]
+    pub(crate) fn written(self, to: Stream, bytes: &[u8], text: &mut TerminalText) -> Result<()> {
+        let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr().lock());
+        let (target, is_terminal): (&mut dyn io::Write, bool) = match to {
+            Stream::Stdout => (&mut stdout, console::user_attended()),
+            Stream::Stderr => (&mut stderr, console::user_attended_stderr()),
+        };
+        let written = if is_terminal {
+            target.write_all(text.take(bytes).as_bytes())
+        } else {
+            target.write_all(bytes)
+        };
+        written.and_then(|()| target.flush()).map_err(Error::Output)
+    }
+}
+
+/// Aligned `name  value` lines; pairs without a value are left out.
+pub(crate) fn pair_lines<N: AsRef<str>>(pairs: &[(N, String)]) -> impl Iterator<Item = Line> {
+    let names = pairs.iter().map(|(name, _)| name.as_ref().len());
+    let width = names.max().unwrap_or(0);
+    let pairs = pairs.iter().filter(|(_, value)| !value.is_empty());
+    pairs.map(move |(name, value)| {
+        let name = format!("{:width$}", name.as_ref());
+        Line::default().and(name, Tone::Faint).column(value, Tone::Plain)
+    })
 }
 
 // === impl Table ===
 
 impl Table {
-    pub(crate) fn new(header: &[&'static str]) -> Self {
+    pub(crate) fn new(header: &[impl AsRef<str>]) -> Self {
         let mut table = Self { rows: Vec::new() };
-        table.row(header.iter().map(|name| ((*name).to_owned(), Tone::Strong)));
+        table.row(header.iter().map(|name| (name.as_ref().to_owned(), Tone::Strong)));
         table
     }
 
@@ -163,7 +199,8 @@ impl Table {
         self.rows.len() == 1
     }
 
-    fn lines(&self) -> Vec<Line> {
+    /// Header and rows, aligned.
+    pub(crate) fn lines(&self) -> Vec<Line> {
         let mut widths = Vec::new();
         for row in &self.rows {
             widths.resize(widths.len().max(row.len()), 0);

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod access;
+mod command;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,6 +11,7 @@ use clap_complete::Shell;
 pub(crate) use self::access::{
     AccessToken, AccessTokenCommand, Owner, Place, Project, ProjectCommand, User, UserCommand,
 };
+pub(crate) use self::command::{CommandCommand, CommandLimits, Commands, Logs, Run};
 use crate::human;
 
 const EXAMPLES: &str = "\
@@ -19,6 +21,7 @@ Examples:
   homeport devices
   homeport deploy build/update-1.4.0.raucb --device line-3-unit-17 --watch
   homeport deploy 1.4.0 --group canary --watch --json | tee rollout.log
+  homeport run line-3-unit-17 service unit=app action=restart
 
 Exit codes:
   0  done
@@ -83,6 +86,15 @@ pub(crate) enum Command {
     /// Deployments and how far they are.
     #[command(visible_alias = "deployments")]
     Deployment(Deployment),
+    /// Run a command on a device or a group, and show what comes of it.
+    #[command(after_help = command::RUN_HELP, override_usage = command::RUN_USAGE)]
+    Run(Run),
+    /// Show messages of a device's log.
+    #[command(after_help = command::LOGS_HELP)]
+    Logs(Logs),
+    /// Commands that devices can run, and those that were run.
+    #[command(visible_alias = "commands", args_conflicts_with_subcommands = true)]
+    Command(Commands),
     /// Users, their passwords and their roles.
     #[command(visible_alias = "users")]
     User(User),
@@ -477,6 +489,31 @@ mod tests {
         assert_eq!(list.group.as_deref(), Some("canary"));
         assert_eq!(list.project.as_deref(), Some("acme"));
         assert!(parse("homeport device show gate-7 --json").unwrap().json);
+    }
+
+    #[test]
+    fn a_program_has_options_of_its_own() {
+        let cli = parse("homeport run gate run --timeout 5s -- selftest --quick --json").unwrap();
+        assert!(!cli.json);
+        let Command::Run(run) = cli.command else {
+            panic!("not a run");
+        };
+        assert_eq!(run.words, ["gate", "run"]);
+        assert_eq!(run.program, ["selftest", "--quick", "--json"]);
+        assert_eq!(run.limits.timeout, Some(Duration::from_secs(5)));
+        assert!(parse("homeport run").is_err());
+        assert!(parse("homeport run gate ps --arguments {} --no-wait").is_ok());
+    }
+
+    #[test]
+    fn commands_of_a_device_are_listed_without_a_subcommand() {
+        let list = |line| match parse(line).unwrap().command {
+            Command::Command(Commands { command: None, list }) => list.device,
+            _ => panic!("not a list"),
+        };
+        assert_eq!(list("homeport commands"), None);
+        assert_eq!(list("homeport commands gate --limit 3").as_deref(), Some("gate"));
+        assert!(parse("homeport command cancel gate").is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    sync::mpsc::RecvTimeoutError,
     thread,
     time::{Duration, Instant},
 };
@@ -43,7 +43,10 @@ pub(crate) fn run(client: &Client, id: u64, timeout: Option<Duration>, output: O
         view.finish();
         return progress.verdict();
     }
-    let signals = subscribe(client, id);
+    let signals = events::subscribe(
+        client,
+        move |event| matches!(event, Event::Update { update } if update.update.deployment == Some(id)),
+    );
     let mut ask_at = Instant::now() + POLL_INTERVAL;
     let mut reachable = true;
     while !finished {
@@ -179,32 +182,6 @@ fn describe(device: &DeviceProgress) -> String {
         reason if reason.is_empty() => format!("{}: {state}", device.device_name),
         reason => format!("{}: {state}, {reason}", device.device_name),
     }
-}
-
-/// Reads events in a thread of its own, so that a silent connection does not hold up the questions.
-fn subscribe(client: &Client, id: u64) -> Receiver<Result<Signal>> {
-    let (sender, signals) = mpsc::channel();
-    let client = client.clone();
-    thread::spawn(move || {
-        let outcome = events::follow(&client, false, |signal| {
-            let wanted = match &signal {
-                Signal::Event(Event::Update { update }) => update.update.deployment == Some(id),
-                Signal::Event(event) => *event == Event::Resync,
-                Signal::Connected | Signal::Lost => true,
-            };
-            if wanted {
-                sender
-                    .send(Ok(signal))
-                    .map_err(|_| Error::Failed("nobody watches any more".to_owned()))?;
-            }
-            Ok(())
-        });
-        if let Err(error) = outcome {
-            // When the watcher is gone, so is the program.
-            let _ = sender.send(Err(error));
-        }
-    });
-    signals
 }
 
 #[cfg(test)]
