@@ -669,9 +669,9 @@ fn output_comes_while_the_command_runs() {
     report(&mut link, begun(&id, 1));
     assert_eq!(stream.next().unwrap()["run"]["state"], "running");
     report(&mut link, output(&id, 1, b"\xff\x1b[31mred\n"));
-    let line = stream.next().unwrap();
+    let part = stream.next().unwrap();
     assert_eq!(
-        (&line["type"], &line["at"], &line["stream"], &line["data"]),
+        (&part["type"], &part["at"], &part["stream"], &part["data"]),
         (
             &json!("output"),
             &json!(0),
