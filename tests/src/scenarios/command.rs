@@ -64,7 +64,7 @@ fn looks(site: &Site) -> Result<()> {
         "{service}"
     );
 
-    site.check("logger -t scenario 'a line for the journal'")?;
+    site.check("echo 'a line for the journal' | systemd-cat -t scenario")?;
     let lines = site
         .operator
         .run(&["logs", &site.device, "--grep", "a line for the journal"])?;
