@@ -311,6 +311,7 @@ fn end(
     ending: &Ending,
 ) -> Result<(), StoreError> {
     tx.end_run(now_ms, run.id, ending)?;
+    tx.forget_old_runs(device)?;
     announce(tx, effects, device, run)?;
     effects.push(Effect::Output(run.id));
     if !tx.is_unfinished(run.command)? {

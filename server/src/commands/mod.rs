@@ -1,6 +1,6 @@
 //! Commands on devices: rows first, messages second. The rules are in `docs/development/decisions/commands.md`.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use homeport_api::{Command, CommandKind, CommandRun, Event, NewCommand, Page, Permission, RunState, Target};
 use homeport_protocol::{
@@ -51,6 +51,9 @@ const MEMORY: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// Runs that one transaction settles or forgets.
 const AT_ONCE: u32 = 500;
+
+/// Devices of a group that cost a person as much as one more command.
+const DEVICES_FOR_ONE: usize = 100;
 
 /// A request whose target, arguments and times were checked.
 #[derive(Debug, Clone)]
@@ -163,89 +166,122 @@ impl Fleet {
     pub async fn run_command(&self, actor: &Actor, new: NewCommand) -> Result<Command, FleetError> {
         let order = check(new)?;
         // Everybody who asks pays: what is refused below costs a transaction too.
-        self.0
-            .budgets
-            .commands
-            .take(&actor.id, 1)
-            .map_err(FleetError::TooManyCommands)?;
-        let inner = Arc::clone(&self.0);
-        self.act(actor, move |tx, access, effects| {
-            let now_ms = now_ms();
-            let place = match &order.target {
-                Target::Device(id) => access.device(tx, id, Permission::CommandRun)?,
-                Target::Group(name) => access.group(tx, name, Permission::CommandRun)?,
-            };
-            let devices = targets::able(tx, &order.target)?;
-            let id = tx.insert_command(now_ms, &access.user, &place.project, &order)?;
-            let mut many_wait = 0;
-            for device in &devices {
-                if tx.count_open_runs(device)? >= MAX_OPEN {
-                    many_wait += 1;
-                    continue;
+        self.pay(actor, 1)?;
+        let (command, devices) = self
+            .act(actor, move |tx, access, effects| {
+                let now_ms = now_ms();
+                let place = match &order.target {
+                    Target::Device(id) => access.device(tx, id, Permission::CommandRun)?,
+                    Target::Group(name) => access.group(tx, name, Permission::CommandRun)?,
+                };
+                let all = targets::able(tx, &order.target)?;
+                let crowded = tx.crowded(&all, MAX_OPEN)?;
+                let mut devices = all;
+                devices.retain(|device| !crowded.contains(device));
+                if devices.is_empty() {
+                    return Err(FleetError::Conflict {
+                        kind: "device-queue-full",
+                        detail: format!(
+                            "{MAX_OPEN} commands wait for the device already: wait until it has run them, or cancel some"
+                        ),
+                    });
                 }
-                tx.insert_run(now_ms, id, device, order.expires_ms)?;
-                if inner.live.is_online(device) {
-                    calls::deliver(tx, effects, now_ms, device, calls::Which::New)?;
-                }
-            }
-            if many_wait == devices.len() {
-                return Err(FleetError::Conflict {
-                    kind: "device-queue-full",
-                    detail: format!(
-                        "{MAX_OPEN} commands wait for the device already: wait until it has run them, or cancel some"
-                    ),
-                });
-            }
-            let left_out = match many_wait {
-                0 => String::new(),
-                count => format!(", {count} left out because {MAX_OPEN} commands wait for them already"),
-            };
-            let detail = format!("{} on {} device(s){left_out}", said(&order), devices.len() - many_wait);
-            tx.audit(now_ms, &place.project, &access.user, "command.run", &id.to_string(), &detail)?;
-            announce(tx, effects, id)?;
-            find(tx, id, &access.scope(Permission::CommandRead))
-        })
-        .await
+                let id = tx.insert_command(now_ms, &access.user, &place.project, &order)?;
+                tx.insert_runs(now_ms, id, &devices, order.expires_ms)?;
+                let left_out = match crowded.len() {
+                    0 => String::new(),
+                    count => format!(", {count} left out because {MAX_OPEN} commands wait for them already"),
+                };
+                let detail = format!("{} on {} device(s){left_out}", said(&order), devices.len());
+                tx.audit(now_ms, &place.project, &access.user, "command.run", &id.to_string(), &detail)?;
+                announce(tx, effects, id)?;
+                Ok((find(tx, id, &access.scope(Permission::CommandRead))?, devices))
+            })
+            .await?;
+        // What a group costs beyond one is owed: it is known only now.
+        let _ = self.pay(actor, devices.len() / DEVICES_FOR_ONE);
+        self.tell_devices(devices).await;
+        Ok(command)
     }
 
     /// Cancels a command on every device where it has not ended, and on which the actor may. On a device that was never told it ends at
     /// once; the device's answer settles it elsewhere.
     pub async fn cancel_command(&self, actor: &Actor, id: u64) -> Result<Command, FleetError> {
-        self.act(actor, move |tx, access, effects| {
-            access.command(tx, id, Permission::CommandRun)?;
-            let seen = access.scope(Permission::CommandRead);
-            let now_ms = now_ms();
-            let mut cancelled = 0;
-            for (device, run) in tx.open_runs_of(id)? {
-                match access.device(tx, &device, Permission::CommandRun) {
-                    Ok(_) => {}
-                    // It may have moved to another project since.
-                    Err(FleetError::NotFound { .. } | FleetError::Forbidden { .. }) => continue,
-                    Err(error) => return Err(error),
+        let (mut after, mut cancelled) = (0, 0);
+        // In steps: a large group does not hold up everybody else.
+        loop {
+            let step = self.act(actor, move |tx, access, effects| {
+                access.command(tx, id, Permission::CommandRun)?;
+                let runs = tx.open_runs_of(id, after, AT_ONCE)?;
+                let last = runs.last().map(|(_, run)| run.id);
+                let mut count = 0;
+                for (device, run) in runs {
+                    match access.device(tx, &device, Permission::CommandRun) {
+                        Ok(_) => {}
+                        // It may have moved to another project since.
+                        Err(FleetError::NotFound { .. } | FleetError::Forbidden { .. }) => continue,
+                        Err(error) => return Err(error),
+                    }
+                    if count == 0 && after == 0 {
+                        let place = tx.command_place(id)?.unwrap_or_default();
+                        tx.audit(
+                            now_ms(),
+                            &place.project,
+                            &access.user,
+                            "command.cancel",
+                            &id.to_string(),
+                            "",
+                        )?;
+                    }
+                    count += 1;
+                    calls::cancel(tx, effects, now_ms(), &device, &run, &access.user)?;
                 }
-                cancelled += 1;
-                calls::cancel(tx, effects, now_ms, &device, &run, &access.user)?;
+                Ok((last, count))
+            });
+            let (last, count) = step.await?;
+            cancelled += count;
+            match last {
+                Some(last) => after = last,
+                None => break,
             }
-            if cancelled == 0 {
-                return Err(FleetError::Conflict {
-                    kind: "command-finished",
-                    detail: format!("command {id} has ended on every device"),
+        }
+        if cancelled == 0 {
+            return Err(FleetError::Conflict {
+                kind: "command-finished",
+                detail: format!("command {id} has ended on every device where you may cancel it"),
+            });
+        }
+        self.command(actor, id).await
+    }
+
+    /// Sends devices that are connected what waits for them: one at once, many in steps, in the background. A server that ends meanwhile
+    /// does it when they connect again.
+    async fn tell_devices(&self, devices: Vec<String>) {
+        let fleet = self.clone();
+        let is_one = devices.len() == 1;
+        let tell = async move {
+            for device in devices {
+                if !fleet.0.live.is_online(&device) {
+                    continue;
+                }
+                let told = fleet.change(move |tx, effects| {
+                    calls::deliver(tx, effects, now_ms(), &device, calls::Which::New)
                 });
+                if let Err(error) = told.await {
+                    tracing::warn!(%error, "cannot tell a device of a command; it gets it when it connects again");
+                }
             }
-            let place = tx.command_place(id)?.unwrap_or_default();
-            let detail = format!("on {cancelled} device(s)");
-            tx.audit(
-                now_ms,
-                &place.project,
-                &access.user,
-                "command.cancel",
-                &id.to_string(),
-                &detail,
-            )?;
-            announce(tx, effects, id)?;
-            find(tx, id, &seen)
-        })
-        .await
+        };
+        if is_one {
+            tell.await;
+        } else {
+            tokio::spawn(tell);
+        }
+    }
+
+    fn pay(&self, actor: &Actor, amount: usize) -> Result<(), FleetError> {
+        let paid = self.0.budgets.commands.take(&actor.id, amount);
+        paid.map_err(FleetError::TooManyCommands)
     }
 
     /// Gives up on runs whose time is over.

@@ -1,5 +1,7 @@
 //! Runs of commands on devices, and what they write.
 
+use std::collections::HashSet;
+
 use homeport_api::{CommandRun, Page, RunState};
 use homeport_protocol::report::Stream;
 use serde_json::Value;
@@ -59,19 +61,36 @@ pub(crate) struct Part {
 // === impl Tx ===
 
 impl Tx {
-    /// Adds a run, and forgets the device's oldest ones.
-    pub(crate) fn insert_run(
+    /// Adds a run on each of these devices.
+    pub(crate) fn insert_runs(
         &self,
         now_ms: i64,
         command: u64,
-        device: &str,
+        devices: &[String],
         due_ms: i64,
-    ) -> Result<u64, StoreError> {
-        let id = self.value(
-            "INSERT INTO command_runs (command, device, state, final, due_ms, updated_ms) VALUES (?1, ?2, \
-             ?3, 0, ?4, ?5) RETURNING id",
-            &[&command, &device, &RunState::Waiting.as_str(), &due_ms, &now_ms],
+    ) -> Result<(), StoreError> {
+        let devices = serde_json::to_string(devices)?;
+        self.execute(
+            "INSERT INTO command_runs (command, device, state, final, due_ms, updated_ms) SELECT ?1, value, \
+             ?2, 0, ?3, ?4 FROM json_each(?5, '$')",
+            &[&command, &RunState::Waiting.as_str(), &due_ms, &now_ms, &devices],
         )?;
+        Ok(())
+    }
+
+    /// Those of these devices on which `most` runs or more have not ended.
+    pub(crate) fn crowded(&self, devices: &[String], most: u64) -> Result<HashSet<String>, StoreError> {
+        let devices = serde_json::to_string(devices)?;
+        self.rows(
+            "SELECT value FROM json_each(?1, '$') WHERE (SELECT count(*) FROM command_runs WHERE device = value \
+             AND final = 0) >= ?2",
+            &[&devices, &most],
+            |row| row.get(0),
+        )
+    }
+
+    /// Forgets a device's oldest runs, and the output of older ones.
+    pub(crate) fn forget_old_runs(&self, device: &str) -> Result<(), StoreError> {
         self.execute(
             "DELETE FROM command_runs WHERE device = ?1 AND final = 1 AND id <= (SELECT id FROM command_runs \
              WHERE device = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
@@ -82,18 +101,21 @@ impl Tx {
             &[&device, &RUNS_WITH_OUTPUT],
             |row| row.get(0),
         )?;
-        if let Some(run) = without {
-            self.forget_output(run)?;
+        let Some(last) = without else {
+            return Ok(());
+        };
+        let forgotten = self.execute(
+            "DELETE FROM command_output WHERE run IN (SELECT id FROM command_runs WHERE device = ?1 AND id <= \
+             ?2)",
+            &[&device, &last],
+        )?;
+        if forgotten > 0 {
+            self.execute(
+                "UPDATE command_runs SET output_start = output_end WHERE device = ?1 AND id <= ?2",
+                &[&device, &last],
+            )?;
         }
-        Ok(id)
-    }
-
-    /// Runs of a device that have not ended.
-    pub(crate) fn count_open_runs(&self, device: &str) -> Result<u64, StoreError> {
-        self.value(
-            "SELECT count(*) FROM command_runs WHERE device = ?1 AND final = 0",
-            &[&device],
-        )
+        Ok(())
     }
 
     /// Runs of a device that have not ended, oldest first.
@@ -106,12 +128,17 @@ impl Tx {
         )
     }
 
-    /// Runs of a command that have not ended, with their devices.
-    pub(crate) fn open_runs_of(&self, command: u64) -> Result<Vec<(String, Open)>, StoreError> {
+    /// Runs of a command that have not ended, with their devices, numbered after `after`, at most `limit`.
+    pub(crate) fn open_runs_of(
+        &self,
+        command: u64,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<(String, Open)>, StoreError> {
         self.rows(
             "SELECT id, command, state, cancel, nonce, output_start, output_end, device FROM command_runs \
-             WHERE command = ?1 AND final = 0",
-            &[&command],
+             WHERE command = ?1 AND final = 0 AND id > ?2 ORDER BY id LIMIT ?3",
+            &[&command, &after, &limit],
             |row| Ok((row.get(7)?, open(row)?)),
         )
     }
@@ -156,7 +183,7 @@ impl Tx {
 
     /// Notes that a device has begun a run. Output of an earlier attempt is void.
     pub(crate) fn begin_run(&self, now_ms: i64, id: u64, nonce: i64, due_ms: i64) -> Result<(), StoreError> {
-        self.forget_output(id)?;
+        self.execute("DELETE FROM command_output WHERE run = ?1", &[&id])?;
         self.execute(
             "UPDATE command_runs SET state = ?1, final = 0, nonce = ?2, begun_ms = ?3, due_ms = ?4, \
              updated_ms = ?3, output_start = 0, output_end = 0, detail = '' WHERE id = ?5",
@@ -322,17 +349,6 @@ impl Tx {
              updated_ms < ?1 ORDER BY updated_ms LIMIT ?2)",
             &[&before_ms, &limit],
         )
-    }
-
-    fn forget_output(&self, run: u64) -> Result<(), StoreError> {
-        let forgotten = self.execute("DELETE FROM command_output WHERE run = ?1", &[&run])?;
-        if forgotten > 0 {
-            self.execute(
-                "UPDATE command_runs SET output_start = output_end WHERE id = ?1",
-                &[&run],
-            )?;
-        }
-        Ok(())
     }
 }
 

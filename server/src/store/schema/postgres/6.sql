@@ -39,7 +39,7 @@ CREATE INDEX command_runs_by_command ON command_runs (command, id);
 CREATE INDEX command_runs_by_device ON command_runs (device, id);
 CREATE INDEX command_runs_open ON command_runs (device, id) WHERE final = 0;
 CREATE INDEX command_runs_due ON command_runs (due_ms) WHERE final = 0;
-CREATE INDEX command_runs_unfinished ON command_runs (command) WHERE final = 0;
+CREATE INDEX command_runs_unfinished ON command_runs (command, id) WHERE final = 0;
 CREATE INDEX command_runs_by_age ON command_runs (updated_ms) WHERE final = 1;
 
 CREATE TABLE command_output (
