@@ -47,7 +47,7 @@ builtins! {
     "ping", "Sends ICMP echo requests to a host and measures its answers.", 60, PingArguments, Ping;
     "ps", "Lists processes.", 30, Nothing, Processes;
     "reboot", "Reboots the device; it succeeded when the device has booted again.", 600, Nothing, Rebooted;
-    "run", "Runs a program that the device's policy names.", 60, RunArguments, Nothing;
+    "run", "Runs a program that the device's policy names.", 60, RunArguments, Done;
     "service", "Shows, starts, stops or restarts a service.", 120, ServiceArguments, Service;
 }
 
@@ -62,6 +62,11 @@ pub fn find(name: &str) -> Option<&'static Builtin> {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
+
+/// Result of a command that has nothing to say beside its output.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Done {}
 
 /// Result of `disk`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

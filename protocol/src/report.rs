@@ -32,6 +32,10 @@ pub struct Sequenced<T> {
 
 /// What a device reports, in order, none lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "few reports exist at a time, and none of them for long"
+)]
 pub enum Report {
     /// First report after each connect, and again when it changes: the server answers with what the device missed.
     Inventory(Inventory),

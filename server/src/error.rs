@@ -54,6 +54,9 @@ pub enum FleetError {
         .0.as_secs().max(1)
     )]
     TooOften(Duration),
+    /// The actor asked for too many commands. The time until the next one.
+    #[error("you request commands too often: try again in {} seconds. One request can be for a whole group", .0.as_secs().max(1))]
+    TooManyCommands(Duration),
     /// The request is invalid and can never succeed.
     #[error("{0}")]
     Invalid(String),
@@ -94,6 +97,13 @@ impl FleetError {
         Self::NotFound {
             what: "bundle",
             id: id.to_owned(),
+        }
+    }
+
+    pub(crate) fn no_command(id: u64) -> Self {
+        Self::NotFound {
+            what: "command",
+            id: id.to_string(),
         }
     }
 

@@ -21,6 +21,7 @@ pub mod backup;
 pub mod blob;
 pub mod bundles;
 pub mod ca;
+mod commands;
 pub mod config;
 mod deployments;
 pub mod devices;

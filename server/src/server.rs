@@ -18,6 +18,7 @@ use crate::{
     backup::{self, BackupError},
     blob::Bundles,
     ca::{Authority, CaError},
+    commands,
     config::Config,
     disk::Disk,
     est, files,
@@ -168,6 +169,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
     ));
     tasks.spawn(disk.watch(store.clone(), shutdown.clone()));
     tasks.spawn(certificate.keep_fresh(shutdown.clone()));
+    tasks.spawn(commands::watch(fleet.clone(), shutdown.clone()));
     tasks.spawn(prune(
         store.clone(),
         fleet,
@@ -221,6 +223,9 @@ async fn prune(store: Store, fleet: Fleet, retention_days: u32, shutdown: Cancel
         }
         if let Err(error) = fleet.prune_certificates().await {
             tracing::warn!(%error, "cannot forget old certificates");
+        }
+        if let Err(error) = fleet.prune_commands().await {
+            tracing::warn!(%error, "cannot forget old commands");
         }
         if let Err(error) = fleet.prune_bundles().await {
             tracing::warn!(%error, "cannot remove bundles that nobody needs");

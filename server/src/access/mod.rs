@@ -15,8 +15,8 @@ mod uses;
 pub(crate) use self::{
     place::Place,
     rows::{
-        AUDIT_SEEN, BUNDLE_SEEN, DEPLOYMENT_SEEN, DEVICE_SEEN, EVERYTHING, GROUP_SEEN, IN_PROJECT,
-        TOKEN_SEEN, limited,
+        AUDIT_SEEN, BUNDLE_SEEN, COMMAND_SEEN, DEPLOYMENT_SEEN, DEVICE_SEEN, EVERYTHING, GROUP_SEEN,
+        IN_PROJECT, TOKEN_SEEN, limited,
     },
     uses::Uses,
 };
@@ -182,6 +182,15 @@ impl Access {
             .deployment_place(id)?
             .filter(|place| self.allows(Permission::DeploymentRead, place));
         let place = place.ok_or_else(|| FleetError::no_deployment(id))?;
+        self.require(permission, &place)
+    }
+
+    /// The same for a command.
+    pub(crate) fn command(&self, tx: &Tx, id: u64, permission: Permission) -> Result<(), FleetError> {
+        let place = tx
+            .command_place(id)?
+            .filter(|place| self.allows(Permission::CommandRead, place));
+        let place = place.ok_or_else(|| FleetError::no_command(id))?;
         self.require(permission, &place)
     }
 

@@ -65,14 +65,28 @@ pub(crate) const GROUP_SEEN: &str = concat!(
     " UNION ALL SELECT value FROM json_each(?1, '$.groups'))"
 );
 
+/// Condition on a row of a table of what was asked for a device or a group.
+macro_rules! target_seen {
+    ($table:literal) => {
+        concat!(
+            $table,
+            ".id IN (",
+            keys_in_projects!($table, "id"),
+            " UNION ALL SELECT seen.id FROM json_each(?1, '$.groups') CROSS JOIN ",
+            $table,
+            " AS seen WHERE seen.target_group = value UNION ALL SELECT seen.id FROM json_each(?1, '$.groups') \
+             CROSS JOIN group_devices CROSS JOIN ",
+            $table,
+            " AS seen WHERE group_devices.name = value AND seen.target_device = group_devices.device)"
+        )
+    };
+}
+
 /// Condition on a row of `deployments`.
-pub(crate) const DEPLOYMENT_SEEN: &str = concat!(
-    "deployments.id IN (",
-    keys_in_projects!("deployments", "id"),
-    " UNION ALL SELECT seen.id FROM json_each(?1, '$.groups') CROSS JOIN deployments AS seen WHERE seen.target_group = value \
-     UNION ALL SELECT seen.id FROM json_each(?1, '$.groups') CROSS JOIN group_devices \
-     CROSS JOIN deployments AS seen WHERE group_devices.name = value AND seen.target_device = group_devices.device)"
-);
+pub(crate) const DEPLOYMENT_SEEN: &str = target_seen!("deployments");
+
+/// The same for a row of `commands`.
+pub(crate) const COMMAND_SEEN: &str = target_seen!("commands");
 
 /// Condition on a row with the column `project` of `bundle_projects`. A bundle is seen in its project, above it, and below it, because it
 /// can be deployed there.
@@ -211,14 +225,23 @@ impl Tx {
             &[&id],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )?;
-        let Some((project, device, group)) = found else {
-            return Ok(None);
-        };
+        found
+            .map(|(project, device, group)| self.place_of_target(project, device, group))
+            .transpose()
+    }
+
+    /// Where something is that was asked for a device or a group: in its project, in that group, and in those of the device.
+    pub(crate) fn place_of_target(
+        &self,
+        project: String,
+        device: Option<String>,
+        group: Option<String>,
+    ) -> Result<Place, StoreError> {
         let mut groups: Vec<String> = group.into_iter().collect();
         if let Some(device) = device {
             groups.extend(self.groups_of(&device)?);
         }
-        Ok(Some(Place { project, groups }))
+        Ok(Place { project, groups })
     }
 }
 

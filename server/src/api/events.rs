@@ -8,12 +8,10 @@ use axum::{
 };
 use futures_util::{Stream, stream};
 use homeport_api::{Event, Problem};
-use http::StatusCode;
 
 use crate::{
     fleet::RECHECK,
     http::{App, Refusal, guard::Caller},
-    limits::STREAMS_BY_PERSON,
 };
 
 /// How often the server sends a comment on a silent stream, so that proxies keep it open.
@@ -34,21 +32,11 @@ pub(super) async fn follow(
     State(app): State<App>,
     Caller(actor): Caller,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Refusal> {
-    let feed = app.fleet.follow(&actor).await?.ok_or_else(too_many)?;
+    let feed = app.fleet.follow(&actor).await?;
+    let feed = feed.ok_or_else(|| Refusal::too_many_streams(RECHECK))?;
     let events = stream::unfold((feed, app.shutdown), |(mut feed, shutdown)| async move {
         let event = shutdown.run_until_cancelled(feed.next()).await??;
         Some((Ok(sse::Event::default().data(event)), (feed, shutdown)))
     });
     Ok(Sse::new(events).keep_alive(sse::KeepAlive::new().interval(KEEP_ALIVE)))
-}
-
-fn too_many() -> Refusal {
-    Refusal::new(
-        StatusCode::TOO_MANY_REQUESTS,
-        "too-many-streams",
-        format_args!(
-            "you have {STREAMS_BY_PERSON} event streams open already: close a tab or a program that follows events"
-        ),
-    )
-    .retry_after(RECHECK.as_secs())
 }

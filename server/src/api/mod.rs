@@ -25,7 +25,7 @@ mod device;
 mod events;
 
 use crate::{
-    audit, bundles, deployments, devices,
+    audit, bundles, commands, deployments, devices,
     fleet::{Fleet, Trouble},
     groups,
     http::{App, COOKIE, guard, problem},
@@ -98,9 +98,9 @@ fn public() -> OpenApiRouter<App> {
 
 fn protected() -> OpenApiRouter<App> {
     use Permission::{
-        AuditRead, BundleChange, BundleRead, DeploymentCancel, DeploymentCreate, DeploymentRead,
-        DeviceChange, DeviceDelete, DeviceRead, DeviceRevoke, GroupChange, GroupRead, PairingChange,
-        PairingRead, ProjectChange, ProjectRead, TelemetryRead, UserChange, UserRead,
+        AuditRead, BundleChange, BundleRead, CommandRead, CommandRun, DeploymentCancel, DeploymentCreate,
+        DeploymentRead, DeviceChange, DeviceDelete, DeviceRead, DeviceRevoke, GroupChange, GroupRead,
+        PairingChange, PairingRead, ProjectChange, ProjectRead, TelemetryRead, UserChange, UserRead,
     };
     Protected::default()
         .own(routes!(people::http::who, people::http::log_out))
@@ -130,6 +130,15 @@ fn protected() -> OpenApiRouter<App> {
         .route(DeploymentRead, routes!(deployments::http::show))
         .route(DeploymentRead, routes!(deployments::http::devices))
         .route(DeploymentCancel, routes!(deployments::http::cancel))
+        .route(CommandRead, routes!(commands::http::kinds))
+        .route(CommandRead, routes!(commands::http::list))
+        .route(CommandRun, routes!(commands::http::create))
+        .route(CommandRead, routes!(commands::http::show))
+        .route(CommandRead, routes!(commands::http::runs))
+        .route(CommandRead, routes!(commands::http::run))
+        .route(CommandRead, routes!(commands::http::output))
+        .route(CommandRun, routes!(commands::http::cancel))
+        .route(CommandRead, routes!(commands::http::of_device))
         .route(ProjectRead, routes!(projects::http::list))
         .route(ProjectChange, routes!(projects::http::create))
         .route(ProjectChange, routes!(projects::http::delete))

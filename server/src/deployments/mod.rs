@@ -7,8 +7,8 @@ use homeport_api::{
     UpdateHistory, Why,
 };
 use homeport_protocol::{
-    Command, DeploymentState, FailureCode,
-    command::{Cancel, Deploy},
+    BundleOffer, Command, DeploymentState, FailureCode,
+    command::{Cancel, Deploy, Envelope},
     report::DeploymentReport,
 };
 
@@ -23,6 +23,7 @@ use crate::{
     fleet::{
         Fleet, FleetError,
         effects::{Effect, Effects, MANY},
+        targets,
     },
     now_ms,
     store::{Paging, StoreError, Tx},
@@ -130,7 +131,7 @@ impl Fleet {
                 Target::Group(name) => access.group(tx, name, Permission::DeploymentCreate)?,
             };
             let bundle = usable(tx, access, &new.bundle, &place.project)?;
-            let devices = resolve(tx, &new.target)?;
+            let devices = targets::able(tx, &new.target)?;
             refuse_busy(tx, &devices)?;
             let id = tx.insert_deployment(
                 now_ms,
@@ -228,20 +229,31 @@ fn usable(tx: &Tx, access: &Access, id: &str, project: &str) -> Result<Bundle, F
 }
 
 /// Returns the command about its update that the device may have missed, and notes that the device may know of the update from now on.
-pub(crate) fn pending(tx: &Tx, device: &str) -> Result<Option<Command>, StoreError> {
+pub(crate) fn pending(tx: &Tx, device: &str) -> Result<Option<Envelope>, StoreError> {
     let Some(open) = tx.open_update(device)? else {
         return Ok(None);
     };
     if open.cancel && open.state.is_cancellable() {
-        return Ok(Some(Command::Cancel(Cancel {
-            deployment: open.deployment,
-        })));
+        return Ok(Some(cancellation(open.deployment)));
     }
     tx.mark_sent(open.deployment, device)?;
-    Ok(Some(Command::Deploy(Deploy {
-        deployment: open.deployment,
-        bundle: open.bundle,
-    })))
+    Ok(Some(offer(open.deployment, open.bundle)))
+}
+
+/// Its id comes from the update's row, so a repeat has the same one.
+fn offer(deployment: u64, bundle: BundleOffer) -> Envelope {
+    Envelope {
+        id: Some(format!("deploy-{deployment}")),
+        ..Envelope::from(Command::Deploy(Deploy { deployment, bundle }))
+    }
+}
+
+/// Its id differs from that of the offer: the device never mistakes the end of an update for its beginning.
+fn cancellation(deployment: u64) -> Envelope {
+    Envelope {
+        id: Some(format!("cancel-{deployment}")),
+        ..Envelope::from(Command::Cancel(Cancel { deployment }))
+    }
 }
 
 /// Applies a device's report to its update, and returns the update. `None` for a report that changes nothing: late, repeated, or about
@@ -307,37 +319,6 @@ fn find(tx: &Tx, id: u64, devices: &str) -> Result<Deployment, FleetError> {
         .ok_or_else(|| FleetError::no_deployment(id))
 }
 
-fn resolve(tx: &Tx, target: &Target) -> Result<Vec<String>, FleetError> {
-    match target {
-        Target::Device(id) => {
-            let device = tx.device(id)?.ok_or_else(|| FleetError::no_device(id))?;
-            if device.revoked {
-                return Err(FleetError::Conflict {
-                    kind: "device-revoked",
-                    detail: format!(
-                        "the certificate of `{}` was revoked: pair it again first",
-                        device.name
-                    ),
-                });
-            }
-            Ok(vec![device.id])
-        }
-        Target::Group(name) => {
-            tx.group(name)?.ok_or_else(|| FleetError::no_group(name))?;
-            let able = tx.able_group_devices(name)?;
-            if able.is_empty() {
-                return Err(FleetError::Conflict {
-                    kind: "group-empty",
-                    detail: format!(
-                        "no device in the group `{name}` can be updated: put devices into it first"
-                    ),
-                });
-            }
-            Ok(able)
-        }
-    }
-}
-
 fn refuse_busy(tx: &Tx, devices: &[String]) -> Result<(), FleetError> {
     let mut busy = Vec::new();
     for device in devices {
@@ -364,13 +345,13 @@ fn refuse_busy(tx: &Tx, devices: &[String]) -> Result<(), FleetError> {
     })
 }
 
-fn cancel_on(tx: &Tx, deployment: u64, device: &str, actor: &str) -> Result<Option<Command>, FleetError> {
+fn cancel_on(tx: &Tx, deployment: u64, device: &str, actor: &str) -> Result<Option<Envelope>, FleetError> {
     let Some(open) = tx.open_update(device)? else {
         return Ok(None);
     };
     if open.sent {
         tx.mark_cancel(deployment, device)?;
-        return Ok(Some(Command::Cancel(Cancel { deployment })));
+        return Ok(Some(cancellation(deployment)));
     }
     let transition = Transition {
         state: DeploymentState::Cancelled,
@@ -392,7 +373,7 @@ fn announce(
     effects: &mut Effects,
     id: u64,
     place: Place,
-    commands: Vec<(String, Command)>,
+    commands: Vec<(String, Envelope)>,
 ) -> Result<(), FleetError> {
     for (device, command) in commands {
         // The database only holds valid device ids.
@@ -411,4 +392,27 @@ fn announce(
         effects.update(tx, update)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_command_has_the_same_id() {
+        let bundle = || BundleOffer {
+            id: String::new(),
+            size: 0,
+            path: String::new(),
+            version: String::new(),
+            compatible: String::new(),
+            manifest_hash: None,
+        };
+        assert_eq!(cancellation(7), cancellation(7));
+        assert_ne!(cancellation(7).id, cancellation(8).id);
+        assert_ne!(cancellation(7).id, offer(7, bundle()).id);
+        // No number is too long for an id.
+        let longest = offer(u64::MAX, bundle());
+        assert_eq!(Envelope::decode(&longest.encode()).unwrap(), longest);
+    }
 }

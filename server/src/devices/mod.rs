@@ -198,6 +198,7 @@ fn move_device(tx: &Tx, access: &Access, id: &str, project: &str) -> Result<(), 
     tx.forget_token_keys(id)?;
     tx.move_tokens(id, project)?;
     tx.move_deployments(id, project)?;
+    tx.move_commands(id, project)?;
     // Neither project learns the name of the other.
     let now_ms = now_ms();
     let user = &access.user;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use homeport_api::{Device, DeviceSlot, Page};
-use homeport_protocol::{Inventory, Slot};
+use homeport_protocol::{CommandOffer, Inventory, Slot};
 
 use crate::access::{self, DEVICE_SEEN, limited};
 use crate::store::{Paging, Row, StoreError, Tx};
@@ -137,6 +137,15 @@ impl Tx {
             &[&now_ms, &address, &id],
         )?;
         Ok(())
+    }
+
+    /// The commands that a device has, and what its policy says of them; `None` if it did not say.
+    pub(crate) fn command_offers(&self, id: &str) -> Result<Option<Vec<CommandOffer>>, StoreError> {
+        let inventory: Option<Inventory> =
+            self.row("SELECT inventory FROM devices WHERE id = ?1", &[&id], |row| {
+                row.json(0)
+            })?;
+        Ok(inventory.and_then(|inventory| inventory.commands))
     }
 
     /// Stores the inventory that a device reported.

@@ -21,6 +21,24 @@ const PROGRESS: u32 = 120;
 /// Time in which that bucket fills up: two a second. The agent sends one a second.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(60);
 
+/// Reports on calls of one device at once. There are two for each call, which an operator asked for.
+const CALLS: u32 = 300;
+
+/// Time in which that bucket fills up: five a second.
+const CALLS_PERIOD: Duration = Duration::from_secs(60);
+
+/// Bytes of output of one device's calls at once.
+const OUTPUT: u32 = 4 * 1024 * 1024;
+
+/// Time in which that bucket fills up: 64 KiB a second.
+const OUTPUT_PERIOD: Duration = Duration::from_secs(64);
+
+/// Commands that one person requests at once.
+const COMMANDS: u32 = 120;
+
+/// Time in which that bucket fills up: one a second.
+const COMMANDS_PERIOD: Duration = Duration::from_secs(120);
+
 /// Entries in the audit record that one person causes with no permission, at once: logins, own passwords and access tokens.
 const OWN: u32 = 200;
 
@@ -34,6 +52,12 @@ pub(crate) struct Budgets {
     pub(crate) samples: Budget<DeviceId>,
     /// Messages that cost a transaction: reports and connections.
     pub(crate) reports: Budget<DeviceId>,
+    /// Reports that calls have begun and ended.
+    pub(crate) calls: Budget<DeviceId>,
+    /// Bytes that calls write. A message counts as a kilobyte at least.
+    pub(crate) output: Budget<DeviceId>,
+    /// Commands that a person requests, by the user's row.
+    pub(crate) commands: Budget<i64>,
     /// Messages that cost a query and wake all watchers.
     pub(crate) progress: Budget<DeviceId>,
     /// What a person does to the own account, by the user's row. It is in the audit record for long.
@@ -47,6 +71,9 @@ impl Budgets {
         Self {
             samples: Budget::new(samples_per_day, DAY),
             reports: Budget::new(REPORTS, REPORTS_PERIOD),
+            calls: Budget::new(CALLS, CALLS_PERIOD),
+            output: Budget::new(OUTPUT, OUTPUT_PERIOD),
+            commands: Budget::new(COMMANDS, COMMANDS_PERIOD),
             progress: Budget::new(PROGRESS, PROGRESS_PERIOD),
             own: Budget::new(OWN, OWN_PERIOD),
         }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use homeport_api::{Device, DeviceProgress, Event};
-use homeport_protocol::{Command, DeviceId};
+use homeport_protocol::{DeviceId, command::Envelope};
 
 use super::{Fleet, Inner};
 use crate::{
@@ -37,11 +37,13 @@ pub(crate) enum Effect {
     /// Memory forgets a deleted device.
     Forget(DeviceId),
     /// The device gets a command, if it is connected.
-    Deliver(DeviceId, Command),
+    Deliver(DeviceId, Envelope),
     /// An update of a device changed; the device is here.
     Update(Box<DeviceProgress>, Place),
     /// The update left the state whose progress is in memory.
     Settle(DeviceId),
+    /// A run of a command wrote something, began or ended: whoever follows its output looks.
+    Output(u64),
     /// Watchers get an event that happened here.
     Publish(Event, Place),
     /// Everybody fetches everything again.
@@ -130,6 +132,7 @@ impl Inner {
             }
             Effect::Update(update, place) => self.publish_update(*update, place),
             Effect::Settle(device) => self.live.settle(device.as_str()),
+            Effect::Output(run) => self.outputs.notify(run),
             Effect::Publish(event, place) => self.events.publish(event, place),
             Effect::Resync => self.events.publish(Event::Resync, Place::default()),
             Effect::Rights => self.events.rights_changed(),

@@ -17,6 +17,7 @@ mod events;
 mod feed;
 mod live;
 mod refused;
+pub(crate) mod targets;
 
 pub use self::feed::Feed;
 pub(crate) use self::feed::RECHECK;
@@ -26,6 +27,7 @@ use crate::{
     access::{Place, Uses},
     blob::Bundles,
     ca::Fingerprint,
+    commands::Outputs,
     disk::{Disk, Room},
     mqtt::Registry,
     passwords::{LOGINS, Passwords},
@@ -59,6 +61,7 @@ pub(crate) struct Inner {
     refused: Refused,
     pub(crate) live: Live,
     pub(crate) events: Events,
+    pub(crate) outputs: Outputs,
     pub(crate) passwords: Passwords,
     pub(crate) uses: Uses,
     pub(crate) budgets: Budgets,
@@ -103,6 +106,7 @@ impl Fleet {
             refused,
             live,
             events: Events::new(),
+            outputs: Outputs::default(),
             passwords: Passwords::new(&logins),
             uses: Uses::default(),
             budgets: Budgets::new(samples_per_day),

@@ -1,6 +1,6 @@
 //! Errors as problem details (RFC 9457).
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
 use axum::{
     Json,
@@ -10,7 +10,7 @@ use axum::{
 use homeport_api::Problem;
 use http::{HeaderValue, StatusCode, header};
 
-use crate::{error::FleetError, store::StoreError};
+use crate::{error::FleetError, limits::STREAMS_BY_PERSON, store::StoreError};
 
 const PROBLEM: &str = "application/problem+json";
 
@@ -88,6 +88,18 @@ impl Refusal {
         )
     }
 
+    /// Somebody has as many streams open as one may have. One may be free after `wait`.
+    pub(crate) fn too_many_streams(wait: Duration) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-streams",
+            format_args!(
+                "you have {STREAMS_BY_PERSON} streams open already: close a tab or a program that follows events or output"
+            ),
+        )
+        .retry_after(wait.as_secs())
+    }
+
     pub(crate) fn malformed(detail: impl Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
     }
@@ -131,8 +143,10 @@ impl From<FleetError> for Refusal {
             FleetError::Conflict { kind, detail } => Self::new(StatusCode::CONFLICT, kind, detail),
             FleetError::NotLoggedIn => Self::new(StatusCode::UNAUTHORIZED, "not-logged-in", error),
             FleetError::Forbidden { .. } => Self::new(StatusCode::FORBIDDEN, "forbidden", error),
-            FleetError::TooOften(wait) => Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", error)
-                .retry_after(wait.as_secs().max(1)),
+            FleetError::TooOften(wait) | FleetError::TooManyCommands(wait) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", error)
+                    .retry_after(wait.as_secs().max(1))
+            }
             FleetError::Invalid(detail) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail),
             FleetError::File(error) => {
                 tracing::error!(%error, "request failed");

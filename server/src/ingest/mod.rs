@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 
 use homeport_api::{Device, DeviceProgress, Event, Why};
 use homeport_protocol::{
-    Command, DeploymentState, DeviceId, FailureCode, Inventory, Report, Sequenced,
+    DeploymentState, DeviceId, FailureCode, Inventory, Report, Sequenced,
+    command::Envelope,
     deployment::Progress,
     report::{LocalInstall, NotRun},
     senml::Pack,
@@ -15,9 +16,13 @@ use homeport_protocol::{
 
 use crate::{
     ca::Fingerprint,
+    commands,
     deployments::{self, Transition},
     disk::Room,
-    fleet::{Fleet, effects::Effect},
+    fleet::{
+        Fleet,
+        effects::{Effect, Effects},
+    },
     mqtt::{Handler, HandlerError},
     now_ms,
     store::{StoreError, Tx},
@@ -28,7 +33,7 @@ use crate::{
 /// The result of a report.
 #[derive(Debug, Default)]
 struct Outcome {
-    commands: Vec<Command>,
+    commands: Vec<Envelope>,
     device: Option<Device>,
     update: Option<DeviceProgress>,
 }
@@ -42,7 +47,7 @@ impl Handler for Fleet {
 
     async fn connected(&self, device: &DeviceId, certificate: &Fingerprint, peer: SocketAddr) -> bool {
         // Before CONNACK: a device that keeps reconnecting is slowed down like one that keeps reporting.
-        self.0.budgets.reports.wait(device).await;
+        self.0.budgets.reports.wait(device, 1).await;
         let now_ms = now_ms();
         let (id, certificate) = (device.clone(), *certificate);
         let noted = self
@@ -151,21 +156,35 @@ impl Handler for Fleet {
         &self,
         device: &DeviceId,
         report: Sequenced<Report>,
-    ) -> Result<Vec<Command>, HandlerError> {
+    ) -> Result<Vec<Envelope>, HandlerError> {
         if self.0.room_for_rows() == Room::None {
             return Err(HandlerError::Quota("the server's disk is full"));
         }
         // PUBACK waits as well, without loss: the agent keeps a report until PUBACK comes. The agent sends 8 at a time, so each waits for
         // at most 8 seconds; the agent would give the connection up after 60. *Quota exceeded* would make it connect again and send its
         // inventory, which costs more than the report.
-        self.0.budgets.reports.wait(device).await;
+        let budgets = &self.0.budgets;
+        match &report.message {
+            Report::CallOutput(output) => budgets.output.wait(device, output.data.len().max(1024)).await,
+            Report::CallBegun(_) | Report::CallEnded(_) => budgets.calls.wait(device, 1).await,
+            _ => budgets.reports.wait(device, 1).await,
+        }
+        let room = self.0.room_for_rows();
         let now_ms = now_ms();
         let position = check_position(&report)?;
         let id = device.clone();
         let commands = self
             .change(move |tx, effects| {
                 let new = is_new(tx, now_ms, id.as_str(), Channel::Report, position)?;
-                let outcome = take(tx, now_ms, id.as_str(), report.message.clone(), new)?;
+                let outcome = take(
+                    tx,
+                    effects,
+                    now_ms,
+                    id.as_str(),
+                    report.message.clone(),
+                    new,
+                    room,
+                )?;
                 if let Some(update) = outcome.update {
                     effects.push(Effect::Settle(id.clone()));
                     effects.update(tx, update)?;
@@ -186,7 +205,15 @@ impl Handler for Fleet {
     }
 }
 
-fn take(tx: &Tx, now_ms: i64, device: &str, report: Report, new: bool) -> Result<Outcome, HandlerError> {
+fn take(
+    tx: &Tx,
+    effects: &mut Effects,
+    now_ms: i64,
+    device: &str,
+    report: Report,
+    new: bool,
+    room: Room,
+) -> Result<Outcome, HandlerError> {
     let mut outcome = Outcome::default();
     match report {
         // A repeat gets an answer too: the first answer may be lost with the PUBACK.
@@ -196,6 +223,7 @@ fn take(tx: &Tx, now_ms: i64, device: &str, report: Report, new: bool) -> Result
                 tx.device_seen(now_ms, device, None)?;
             }
             outcome.commands.extend(deployments::pending(tx, device)?);
+            outcome.commands.extend(commands::pending(tx, effects, device)?);
             outcome.device = tx.device(device)?;
         }
         Report::Deployment(report) if new => {
@@ -209,6 +237,7 @@ fn take(tx: &Tx, now_ms: i64, device: &str, report: Report, new: bool) -> Result
             outcome.device = tx.device(device)?;
         }
         Report::Unsupported { command, id } if new => {
+            commands::unsupported(tx, effects, device, id.as_deref())?;
             let (command, id) = (told(&command), id.as_deref().map(told));
             tracing::warn!(
                 device,
@@ -218,6 +247,7 @@ fn take(tx: &Tx, now_ms: i64, device: &str, report: Report, new: bool) -> Result
             );
         }
         Report::NotRun(not_run) if new => {
+            commands::not_run(tx, effects, device, &not_run)?;
             let NotRun { cause, at_ms, .. } = not_run;
             let (command, id) = (told(&not_run.command), not_run.id.as_deref().map(told));
             let detail = told(&not_run.detail);
@@ -230,6 +260,18 @@ fn take(tx: &Tx, now_ms: i64, device: &str, report: Report, new: bool) -> Result
                 at_ms,
                 "the device did not run a command"
             );
+        }
+        Report::CallBegun(begun) if new => {
+            let report = commands::Report::Begun(begun);
+            outcome.commands = commands::take(tx, effects, device, &report, room)?;
+        }
+        Report::CallOutput(output) if new => {
+            let report = commands::Report::Output(output);
+            outcome.commands = commands::take(tx, effects, device, &report, room)?;
+        }
+        Report::CallEnded(ended) if new => {
+            let report = commands::Report::Ended(ended);
+            outcome.commands = commands::take(tx, effects, device, &report, room)?;
         }
         Report::Deployment(_)
         | Report::LocalInstall(_)
@@ -322,7 +364,16 @@ fn clip(mut inventory: Inventory) -> Inventory {
     let optional = [&mut inventory.serial, &mut inventory.model]
         .into_iter()
         .flatten();
-    let texts = texts.into_iter().chain(of_slots).chain(optional);
+    let of_commands = inventory
+        .commands
+        .iter_mut()
+        .flatten()
+        .map(|offer| &mut offer.name);
+    let texts = texts
+        .into_iter()
+        .chain(of_slots)
+        .chain(optional)
+        .chain(of_commands);
     for text in texts.chain(&mut inventory.capabilities) {
         *text = told(text);
     }

@@ -63,9 +63,9 @@ impl<K: Hash + Eq + Clone> Budget<K> {
         Ok(())
     }
 
-    /// Takes one as soon as the bucket holds one. A future that is dropped earlier takes nothing.
-    pub(crate) async fn wait(&self, key: &K) {
-        while let Err(wait) = self.take(key, 1) {
+    /// Takes `amount` as soon as the bucket holds it. A future that is dropped earlier takes nothing.
+    pub(crate) async fn wait(&self, key: &K, amount: usize) {
+        while let Err(wait) = self.take(key, amount) {
             sleep(wait).await;
         }
     }
@@ -123,7 +123,7 @@ mod tests {
         let budget = Budget::new(3, Duration::from_secs(3));
         let start = Instant::now();
         for _ in 0..10 {
-            budget.wait(&1).await;
+            budget.wait(&1, 1).await;
         }
         assert_eq!(start.elapsed().as_secs(), 7);
     }

@@ -6,7 +6,7 @@
 
 use std::{future::Future, net::SocketAddr};
 
-use homeport_protocol::{Command, DeviceId, Report, Sequenced, deployment::Progress, senml::Pack};
+use homeport_protocol::{DeviceId, Report, Sequenced, command::Envelope, deployment::Progress, senml::Pack};
 
 use crate::ca::Fingerprint;
 
@@ -69,7 +69,7 @@ pub trait Handler: Clone + Send + Sync + 'static {
         &self,
         device: &DeviceId,
         report: Sequenced<Report>,
-    ) -> impl Future<Output = Result<Vec<Command>, HandlerError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Envelope>, HandlerError>> + Send;
 
     /// Takes a progress message of an update. Must not block.
     fn progress(&self, device: &DeviceId, progress: Progress);

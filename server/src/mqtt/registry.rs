@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use homeport_protocol::{Command, DeviceId, command::Envelope};
+use homeport_protocol::{DeviceId, command::Envelope};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -73,7 +73,7 @@ impl Registry {
 
     /// Sends `command` if the device is connected. `true` if it is on its way, which does not mean that it arrives.
     #[must_use]
-    pub fn send(&self, device: &DeviceId, command: &Command) -> bool {
+    pub fn send(&self, device: &DeviceId, command: &Envelope) -> bool {
         match self.link(device) {
             Some(link) => link.push(command),
             None => false,
@@ -188,8 +188,8 @@ impl fmt::Debug for Registry {
 
 impl Link {
     /// Queues a command. `false` if the connection is closing, or too many wait already.
-    pub(super) fn push(&self, command: &Command) -> bool {
-        let payload = Bytes::from(envelope(command).encode());
+    pub(super) fn push(&self, command: &Envelope) -> bool {
+        let payload = Bytes::from(command.encode());
         let mut inbox = self.inbox.lock();
         if inbox.closed || inbox.commands.len() >= MAX_WAITING {
             return false;
@@ -297,25 +297,9 @@ impl Link {
     }
 }
 
-/// A command with the id of its row: a deployment has one row for each device, which offers it and may cancel it.
-fn envelope(command: &Command) -> Envelope {
-    let id = match command {
-        Command::Deploy(deploy) => Some(format!("deploy-{}", deploy.deployment)),
-        Command::Cancel(cancel) => Some(format!("cancel-{}", cancel.deployment)),
-        Command::Inventory | Command::Call(_) | Command::Stop(_) | Command::Unknown { .. } => None,
-    };
-    Envelope {
-        id,
-        ..Envelope::from(command.clone())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use homeport_protocol::{
-        BundleOffer,
-        command::{Cancel, Deploy},
-    };
+    use homeport_protocol::Command;
 
     use super::*;
 
@@ -323,20 +307,6 @@ mod tests {
 
     fn device() -> DeviceId {
         "a".parse().unwrap()
-    }
-
-    fn deploy(deployment: u64) -> Command {
-        Command::Deploy(Deploy {
-            deployment,
-            bundle: BundleOffer {
-                id: String::new(),
-                size: 0,
-                path: String::new(),
-                version: String::new(),
-                compatible: String::new(),
-                manifest_hash: None,
-            },
-        })
     }
 
     #[tokio::test(start_paused = true)]
@@ -350,7 +320,7 @@ mod tests {
         tokio::time::advance(LIMIT + Duration::from_secs(1)).await;
         registry.sweep(&Limits::default());
         assert_eq!(link.asked_to_close(), Some(Close::KeepAlive));
-        assert!(!registry.send(&device(), &Command::Inventory));
+        assert!(!registry.send(&device(), &Command::Inventory.into()));
     }
 
     /// Ends with `close` this many seconds after `begin`, and not before.
@@ -405,27 +375,12 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_command_has_the_same_id() {
-        let id = |command: &Command| envelope(command).id;
-        let cancel = |deployment| Command::Cancel(Cancel { deployment });
-        assert_eq!(id(&cancel(7)).as_deref(), Some("cancel-7"));
-        assert_eq!(id(&cancel(7)), id(&cancel(7)));
-        assert_ne!(id(&cancel(7)), id(&cancel(8)));
-        // The device never mistakes the end of an update for its beginning.
-        assert_eq!(id(&deploy(7)).as_deref(), Some("deploy-7"));
-        assert_eq!(id(&Command::Inventory), None);
-        // No number is too long for an id.
-        let longest = envelope(&deploy(u64::MAX));
-        assert_eq!(Envelope::decode(&longest.encode()).unwrap(), longest);
-    }
-
-    #[test]
     fn commands_keep_their_order() {
         let registry = Registry::new();
         let link = registry.join(&device(), LIMIT);
         let commands = [Command::Inventory, Command::Unknown { kind: "x".into() }];
         for command in &commands {
-            assert!(registry.send(&device(), command));
+            assert!(registry.send(&device(), &command.clone().into()));
         }
         let taken = [link.take(1), link.take(9)].concat();
         let decoded: Vec<_> = taken
@@ -434,6 +389,6 @@ mod tests {
             .collect();
         assert_eq!(decoded, commands);
         link.shut();
-        assert!(!registry.send(&device(), &Command::Inventory) && !registry.is_connected(&device()));
+        assert!(!registry.send(&device(), &Command::Inventory.into()) && !registry.is_connected(&device()));
     }
 }

@@ -13,7 +13,8 @@ use std::{
 };
 
 use homeport_protocol::{
-    Command, DeviceId, Sequenced, Topic,
+    DeviceId, Sequenced, Topic,
+    command::Envelope,
     deployment::Progress,
     limits::{MAX_KEEP_ALIVE, MAX_PACKET, RECEIVE_MAXIMUM},
     topic::Channel,
@@ -77,7 +78,7 @@ enum Outcome {
     Removed,
     Stored {
         id: QosPid,
-        commands: Vec<Command>,
+        commands: Vec<Envelope>,
     },
     Refused {
         id: QosPid,
@@ -601,7 +602,7 @@ impl<H: Handler> Session<H> {
 // === impl Outcome ===
 
 impl Outcome {
-    fn new(id: QosPid, device: &DeviceId, stored: Result<Vec<Command>, HandlerError>) -> Self {
+    fn new(id: QosPid, device: &DeviceId, stored: Result<Vec<Envelope>, HandlerError>) -> Self {
         match stored {
             Ok(commands) => Self::Stored { id, commands },
             Err(HandlerError::Refused(error)) => Self::Refused { id, error },

@@ -6,12 +6,13 @@ use rusqlite::Connection;
 
 use super::StoreError;
 
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema/sqlite/1.sql"),
     include_str!("schema/sqlite/2.sql"),
     include_str!("schema/sqlite/3.sql"),
     include_str!("schema/sqlite/4.sql"),
     include_str!("schema/sqlite/5.sql"),
+    include_str!("schema/sqlite/6.sql"),
 ];
 
 /// Number of the newest schema.
@@ -78,6 +79,21 @@ pub(super) mod tests {
             "100 local installs of one device",
         ),
         ("update_states", "devices", "256 of one update, and its final one"),
+        (
+            "commands",
+            "operators",
+            "one person: one a second; until its last run is forgotten",
+        ),
+        (
+            "command_runs",
+            "operators",
+            "64 of one device that have not ended, its newest 100 that have; 90 days",
+        ),
+        (
+            "command_output",
+            "devices",
+            "1 MiB of one run, of the newest 20 runs of one device",
+        ),
         ("queues", "devices", "4 of one device and channel"),
         ("series", "devices", "512 of one device"),
         (
@@ -228,6 +244,9 @@ pub(super) mod tests {
         "deployments",
         "updates",
         "update_states",
+        "commands",
+        "command_runs",
+        "command_output",
         "queues",
         "series",
         "samples",
@@ -242,6 +261,10 @@ pub(super) mod tests {
         (
             "SELECT deployment, state, count(*), max(updated_ms) FROM json_each",
             "devices of one page of deployments",
+        ),
+        (
+            "SELECT command, state, count(*), max(updated_ms) FROM json_each",
+            "devices of one page of commands",
         ),
         (
             "SELECT id FROM bundles WHERE NOT EXISTS",
@@ -280,6 +303,8 @@ pub(super) mod tests {
         ("access/rows.rs", include_str!("../access/rows.rs")),
         ("audit/rows.rs", include_str!("../audit/rows.rs")),
         ("bundles/rows.rs", include_str!("../bundles/rows.rs")),
+        ("commands/rows.rs", include_str!("../commands/rows.rs")),
+        ("commands/run_rows.rs", include_str!("../commands/run_rows.rs")),
         ("deployments/rows.rs", include_str!("../deployments/rows.rs")),
         (
             "deployments/update_rows.rs",
@@ -368,24 +393,27 @@ pub(super) mod tests {
         SOURCES.iter().flat_map(|(_, source)| queries(source))
     }
 
-    /// The text of every query in a source: the first arguments of the methods of `Tx`, with the source's own `COLUMNS`. A query of what
+    /// The text of every query in a source: the first arguments of the methods of `Tx`, with the source's own `COLUMNS` and `TABLES`. A query of what
     /// somebody sees comes twice: for a part of the fleet, and for everything.
     fn queries(source: &str) -> Vec<String> {
-        const CONDITIONS: [(&str, &str); 7] = [
+        const CONDITIONS: [(&str, &str); 8] = [
             ("{IN_PROJECT}", access::IN_PROJECT),
             ("{AUDIT_SEEN}", access::AUDIT_SEEN),
             ("{TOKEN_SEEN}", access::TOKEN_SEEN),
             ("{DEVICE_SEEN}", access::DEVICE_SEEN),
             ("{GROUP_SEEN}", access::GROUP_SEEN),
             ("{DEPLOYMENT_SEEN}", access::DEPLOYMENT_SEEN),
+            ("{COMMAND_SEEN}", access::COMMAND_SEEN),
             ("{BUNDLE_SEEN}", access::BUNDLE_SEEN),
         ];
-        let columns = source
-            .split_once("const COLUMNS: &str =")
-            .and_then(|(_, rest)| literal(rest.split_once('"')?.1))
-            .unwrap_or_default();
+        let constant = |name: &str| {
+            let (_, rest) = source.split_once(&format!("const {name}: &str ="))?;
+            literal(rest.split_once('"')?.1)
+        };
+        let columns = constant("COLUMNS").unwrap_or_default();
+        let tables = constant("TABLES").unwrap_or_default();
         let of_scope = |query: &str, scope: &str| {
-            let query = query.replace("{COLUMNS}", &columns);
+            let query = query.replace("{COLUMNS}", &columns).replace("{TABLES}", &tables);
             let query = CONDITIONS.iter().fold(query, |query, (name, condition)| {
                 query.replace(name, access::limited(scope, condition))
             });

@@ -108,6 +108,12 @@ impl Param for String {
     }
 }
 
+impl Param for [u8] {
+    fn value(&self) -> Result<Value<'_>, StoreError> {
+        Ok(Value::Blob(self))
+    }
+}
+
 impl<const N: usize> Param for [u8; N] {
     fn value(&self) -> Result<Value<'_>, StoreError> {
         Ok(Value::Blob(self))

@@ -6,6 +6,7 @@ mod access;
 mod attack;
 mod backup;
 mod bundles;
+mod commands;
 mod crash;
 mod disk;
 mod fleet;

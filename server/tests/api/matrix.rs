@@ -17,6 +17,7 @@ pub(crate) struct Things {
     pub(crate) bundle: String,
     pub(crate) deployment: u64,
     update: u64,
+    command: u64,
     token: u64,
     user: String,
     grant: u64,
@@ -102,6 +103,8 @@ impl Things {
             .as_u64()
             .unwrap();
         let updates = admin.list(&format!("/api/v1/devices/{}/updates", device.id));
+        let look = json!({"name": "ps", "target": {"group": group}});
+        let command = id(&mut admin.post("/api/v1/commands", &look)).as_u64().unwrap();
         let (token, _) = admin.token(&json!({"project": project}));
         let user = format!("{mark}-robot");
         let new = json!({"name": user, "kind": "service", "project": project});
@@ -123,6 +126,7 @@ impl Things {
             bundle,
             deployment,
             update: updates[0]["id"].as_u64().unwrap(),
+            command,
             token,
             user,
             grant,
@@ -147,6 +151,7 @@ impl Things {
     fn reads(&self) -> Vec<Call> {
         let (device, bundle, user) = (&self.device.id, &self.bundle, &self.user);
         let (group, deployment, update) = (encode(&self.group), self.deployment, self.update);
+        let command = self.command;
         let list = |route: &'static str| Call {
             placed: false,
             ..Call::new("get", route, route)
@@ -157,6 +162,7 @@ impl Things {
             list("/groups"),
             list("/bundles"),
             list("/deployments"),
+            list("/commands"),
             list("/projects"),
             list("/pairing-tokens"),
             list("/audit"),
@@ -175,6 +181,18 @@ impl Things {
                 "/deployments/{id}/devices",
                 format!("/deployments/{deployment}/devices"),
             ),
+            get("/command-kinds", format!("/command-kinds?device={device}")),
+            get("/commands/{id}", format!("/commands/{command}")),
+            get("/commands/{id}/devices", format!("/commands/{command}/devices")),
+            get(
+                "/commands/{id}/devices/{device}",
+                format!("/commands/{command}/devices/{device}"),
+            ),
+            get(
+                "/commands/{id}/devices/{device}/output",
+                format!("/commands/{command}/devices/{device}/output"),
+            ),
+            get("/devices/{id}/commands", format!("/devices/{device}/commands")),
             get("/users/{name}", format!("/users/{user}")),
         ]
     }
@@ -182,6 +200,7 @@ impl Things {
     fn changes(&self, project: &str, mark: &str) -> Vec<Call> {
         let (device, loose, bundle) = (&self.device.id, &self.loose.id, &self.bundle);
         let (group, deployment, user) = (encode(&self.group), self.deployment, &self.user);
+        let command = self.command;
         let call = |method, route, path: String, body| Call {
             body,
             ..Call::new(method, route, &path)
@@ -204,6 +223,18 @@ impl Things {
                 "/deployments",
                 "/deployments".into(),
                 json!({"bundle": bundle, "target": {"device": loose}}),
+            ),
+            call(
+                "post",
+                "/commands/{id}/cancel",
+                format!("/commands/{command}/cancel"),
+                Value::Null,
+            ),
+            call(
+                "post",
+                "/commands",
+                "/commands".into(),
+                json!({"name": "ps", "target": {"device": device}}),
             ),
             call(
                 "put",

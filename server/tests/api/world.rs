@@ -6,7 +6,7 @@ use bytes::Bytes;
 use homeport_api::{Deployment, DeviceUpdate, NewDeployment, NewPairingToken, Target};
 use homeport_protocol::{
     Command, DeploymentState, DeviceId, FailureCode, Inventory, PairingToken, Reason, Report, Sequenced,
-    report::DeploymentReport,
+    command::Envelope, report::DeploymentReport,
 };
 use homeport_server::{
     access::Actor,
@@ -136,7 +136,24 @@ impl World {
             sequence,
             message,
         };
+        let sent = self.fleet.report(&device.id, report).await.unwrap();
+        sent.into_iter().map(|envelope| envelope.command).collect()
+    }
+
+    /// What the server sends a device in answer to a report.
+    pub(crate) async fn answers(&self, device: &mut Device, message: Report) -> Vec<Envelope> {
+        device.sequence += 1;
+        let report = Sequenced {
+            queue: 1,
+            sequence: device.sequence,
+            message,
+        };
         self.fleet.report(&device.id, report).await.unwrap()
+    }
+
+    /// Changes the database by hand.
+    pub(crate) fn sql(&self, statement: &str) {
+        crate::support::sql(self.directory.path(), statement);
     }
 
     pub(crate) async fn state(&self, device: &mut Device, deployment: u64, state: DeploymentState) {

@@ -46,7 +46,7 @@ async fn a_second_connection_takes_over() {
         Some(v5::DisconnectReasonCode::SessionTakenOver)
     );
     second.subscribe().await;
-    assert!(server.registry.send(&identity.id, &Command::Inventory));
+    assert!(server.registry.send(&identity.id, &Command::Inventory.into()));
     assert_eq!(second.command().await.1, Command::Inventory);
     assert_eq!(server.registry.connected(), 1);
     drop(second);

@@ -46,7 +46,7 @@ async fn clients_of_3_1_1_are_served() {
     server.expect(&Event::Report(identity.id.clone(), 1)).await;
     assert_eq!(device.receive_v3().await, Some(v3::Packet::Puback(pid(2))));
 
-    assert!(server.registry.send(&identity.id, &Command::Inventory));
+    assert!(server.registry.send(&identity.id, &Command::Inventory.into()));
     let Some(v3::Packet::Publish(publish)) = device.receive_v3().await else {
         panic!("no command");
     };
@@ -144,7 +144,7 @@ async fn mosquitto_s_clients_get_along() {
             .spawn()
             .unwrap();
         server.expect(&Event::Connected(identity.id.clone())).await;
-        assert!(server.registry.send(&identity.id, &Command::Inventory));
+        assert!(server.registry.send(&identity.id, &Command::Inventory.into()));
         let output = patiently(subscriber.wait_with_output()).await.unwrap();
         assert_eq!(
             Envelope::decode(&output.stdout).unwrap().command,

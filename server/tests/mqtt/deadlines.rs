@@ -117,7 +117,7 @@ async fn a_device_that_acknowledges_no_command_is_closed() {
     let identity = server.pair("a");
     let mut device = connect(&mut server, &identity).await;
     device.subscribe().await;
-    assert!(server.registry.send(&identity.id, &Command::Inventory));
+    assert!(server.registry.send(&identity.id, &Command::Inventory.into()));
     assert_eq!(device.command().await.1, Command::Inventory);
     let reason = device.closed().await;
     assert_eq!(reason, Some(v5::DisconnectReasonCode::UnspecifiedError));

@@ -23,14 +23,18 @@ async fn a_device_reports_and_is_told_what_it_missed() {
     assert_eq!(command, Command::Cancel(Cancel { deployment: 7 }));
     device.send(v5::Puback::new_success(id.pid().unwrap())).await;
 
-    assert!(server.registry.send(&identity.id, &Command::Inventory));
+    assert!(server.registry.send(&identity.id, &Command::Inventory.into()));
     assert_eq!(device.command().await.1, Command::Inventory);
     assert_eq!(server.registry.connected(), 1);
 
     device.send(v5::Disconnect::new_normal()).await;
     server.expect(&Event::Disconnected(identity.id.clone())).await;
-    assert!(!server.registry.send(&identity.id, &Command::Inventory));
-    assert!(!server.registry.send(&"b".parse().unwrap(), &Command::Inventory));
+    assert!(!server.registry.send(&identity.id, &Command::Inventory.into()));
+    assert!(
+        !server
+            .registry
+            .send(&"b".parse().unwrap(), &Command::Inventory.into())
+    );
 }
 
 #[tokio::test]
@@ -165,7 +169,7 @@ async fn topics_of_others_are_out_of_reach() {
         server.expect(&Event::Disconnected(a.id.clone())).await;
     }
     // Nothing of it came through.
-    assert!(server.registry.send(&b.id, &Command::Inventory));
+    assert!(server.registry.send(&b.id, &Command::Inventory.into()));
     assert_eq!(other.command().await.1, Command::Inventory);
 }
 
@@ -293,13 +297,13 @@ async fn the_device_s_receive_maximum_is_honoured() {
         assert!(
             server
                 .registry
-                .send(&identity.id, &Command::Cancel(Cancel { deployment }))
+                .send(&identity.id, &Command::Cancel(Cancel { deployment }).into())
         );
     }
     let large = Command::Unknown {
         kind: "x".repeat(200),
     };
-    assert!(server.registry.send(&identity.id, &large));
+    assert!(server.registry.send(&identity.id, &large.into()));
     device.subscribe().await;
     let (first, command) = device.command().await;
     assert_eq!(command, Command::Cancel(Cancel { deployment: 1 }));
@@ -328,7 +332,7 @@ async fn commands_that_nobody_takes_are_refused() {
     let mut server = Server::start().await;
     let identity = server.pair("a");
     let _device = server.connect(&identity).await;
-    let sent = (0..1000).take_while(|_| server.registry.send(&identity.id, &Command::Inventory));
+    let sent = (0..1000).take_while(|_| server.registry.send(&identity.id, &Command::Inventory.into()));
     assert_eq!(sent.count(), 64);
 }
 

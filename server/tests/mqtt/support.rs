@@ -3,7 +3,9 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use homeport_protocol::{Command, DeviceId, Inventory, Report, Sequenced, deployment::Progress, senml::Pack};
+use homeport_protocol::{
+    Command, DeviceId, Inventory, Report, Sequenced, command::Envelope, deployment::Progress, senml::Pack,
+};
 use homeport_server::{
     ca::{Authority, CertificateRequest, Fingerprint},
     limits::Limits,
@@ -135,9 +137,10 @@ impl Handler for Fleet {
         &self,
         device: &DeviceId,
         report: Sequenced<Report>,
-    ) -> Result<Vec<Command>, HandlerError> {
+    ) -> Result<Vec<Envelope>, HandlerError> {
         self.store(Event::Report(device.clone(), report.sequence)).await?;
-        Ok(std::mem::take(&mut self.state.lock().missed))
+        let missed = std::mem::take(&mut self.state.lock().missed);
+        Ok(missed.into_iter().map(Envelope::from).collect())
     }
 
     fn progress(&self, device: &DeviceId, progress: Progress) {

@@ -9,7 +9,10 @@ use super::{
 
 const FIRST: i64 = 5;
 
-const MIGRATIONS: [&str; 1] = [include_str!("../schema/postgres/5.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../schema/postgres/5.sql"),
+    include_str!("../schema/postgres/6.sql"),
+];
 
 // Both databases get their migrations together.
 #[expect(clippy::cast_possible_wrap, reason = "a handful")]

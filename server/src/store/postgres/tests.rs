@@ -326,6 +326,25 @@ async fn a_newer_database_is_refused() {
 
 #[tokio::test]
 #[ignore = "needs a PostgreSQL"]
+async fn an_older_database_is_brought_up_to_date() {
+    let directory = tempfile::tempdir().unwrap();
+    let address = socket(directory.path());
+    homeport_testkit::postgres::with(&address, |client| {
+        client.batch_execute(include_str!("../schema/postgres/5.sql"))?;
+        client.batch_execute(
+            "CREATE TABLE homeport (version BIGINT NOT NULL, batch BIGINT NOT NULL); INSERT INTO homeport VALUES (5, 7);
+             INSERT INTO groups (name) VALUES ('old')",
+        )
+    })
+    .unwrap();
+    let store = open(&address, directory.path()).unwrap();
+    assert_eq!(groups(&store).await, ["old"]);
+    let commands = store.read(|tx| tx.value::<i64>("SELECT count(*) FROM commands", &[]));
+    assert_eq!(commands.await.unwrap(), 0);
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL"]
 async fn a_read_that_nobody_waits_for_ends() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::for_test(directory.path());

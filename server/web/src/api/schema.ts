@@ -106,6 +106,139 @@ export interface components {
             /** @description Slot class, e.g. `rootfs`. */
             slot_class: string;
         };
+        /** @description A requested command, with the number of its runs in each state. */
+        Command: {
+            /** @description Its arguments. */
+            arguments: Record<string, unknown>;
+            /** @description User who requested it. */
+            created_by: string;
+            /**
+             * Format: int64
+             * @description When it was requested.
+             */
+            created_ms: number;
+            /** @description Name of the device, for a command on one that is still there. */
+            device_name?: string | null;
+            /**
+             * Format: int64
+             * @description From this moment on it does not begin on a device.
+             */
+            expires_ms: number;
+            /** @description Whether every run has ended. */
+            finished: boolean;
+            /**
+             * Format: int64
+             * @description Number.
+             */
+            id: number;
+            /** @description Name of the command. */
+            name: string;
+            /** @description Path of the project of its target; absent if that is in none. */
+            project?: string | null;
+            /** @description How many runs are in each state, by its name; states without runs are left out. */
+            states: {
+                [key: string]: number;
+            };
+            /** @description Its target. */
+            target: components["schemas"]["Target"];
+            /**
+             * Format: int32
+             * @description Seconds that it may run.
+             */
+            timeout_s: number;
+            /**
+             * Format: int64
+             * @description When a run last changed; for a command without runs, when it was requested.
+             */
+            updated_ms: number;
+        };
+        /** @description A command that can be requested. */
+        CommandKind: {
+            /** @description What it does: a sentence. */
+            about: string;
+            /** @description JSON Schema (draft 2020-12) of its arguments. */
+            arguments: Record<string, unknown>;
+            /** @description Its name. */
+            name: string;
+            /**
+             * @description For a device: what its policy says, `allowed`, `depends` (on the arguments) or `denied`. Absent if the device does not have the
+             *     command, or did not say.
+             */
+            policy?: string | null;
+            /** @description JSON Schema of its result. */
+            result: Record<string, unknown>;
+            /**
+             * Format: int32
+             * @description Seconds that it may run unless the request says something else.
+             */
+            timeout_s: number;
+        };
+        /** @description The run of a command on one device. */
+        CommandRun: {
+            /** @description Its arguments. */
+            arguments: Record<string, unknown>;
+            /**
+             * Format: int64
+             * @description When the device began it, as the server learned of it.
+             */
+            begun_ms?: number | null;
+            /** @description Whether somebody wants it cancelled. */
+            cancelling: boolean;
+            /**
+             * Format: int64
+             * @description Number of the command.
+             */
+            command: number;
+            /** @description User who requested it. */
+            created_by: string;
+            /**
+             * Format: int64
+             * @description When it was requested.
+             */
+            created_ms: number;
+            /** @description Why it ended like this, for people; empty if there is nothing to say. */
+            detail: string;
+            /** @description Id of the device. */
+            device: string;
+            /** @description Its name. */
+            device_name: string;
+            /**
+             * Format: int64
+             * @description Bytes of output that the device threw away because they were too many.
+             */
+            dropped_bytes: number;
+            /**
+             * Format: int32
+             * @description Exit status of the program that it ran.
+             */
+            exit_status?: number | null;
+            /**
+             * Format: int64
+             * @description Number, among all runs of all commands.
+             */
+            id: number;
+            /** @description Name of the command. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Bytes of output that came so far.
+             */
+            output_end: number;
+            /**
+             * Format: int64
+             * @description Place of the first byte of output that the server still has.
+             */
+            output_start: number;
+            /** @description Its result, which matches the schema of its [`CommandKind`]. Lists of runs leave it out. */
+            result?: Record<string, unknown> | null;
+            /** @description Its state. */
+            state: components["schemas"]["RunState"];
+            /**
+             * Format: int64
+             * @description When it changed last.
+             */
+            updated_ms: number;
+        };
         /** @description An access token with its secret. */
         CreatedAccessToken: {
             /** @description The secret, shown once: send it as `Authorization: Bearer <secret>`. */
@@ -336,6 +469,11 @@ export interface components {
             /** @description The update as it is now. */
             update: components["schemas"]["DeviceProgress"];
         } | {
+            /** @description The run as it is now. */
+            run: components["schemas"]["CommandRun"];
+            /** @enum {string} */
+            type: "command";
+        } | {
             /** @description Id of the device. */
             device: string;
             /** @description The samples. */
@@ -412,6 +550,25 @@ export interface components {
             /** @description The most that it can do. */
             role: components["schemas"]["Role"];
         };
+        /** @description A request for a command. */
+        NewCommand: {
+            /** @description Its arguments: an object. Without it, an empty one. */
+            arguments?: Record<string, unknown> | null;
+            /**
+             * Format: int32
+             * @description Seconds until a device must have begun it, at most 30 days. Without it, an hour.
+             */
+            expires_s?: number | null;
+            /** @description Name of the command. */
+            name: string;
+            /** @description Devices that run it. */
+            target: components["schemas"]["Target"];
+            /**
+             * Format: int32
+             * @description Seconds that it may run on a device, at most a day. Without it, that of the [`CommandKind`].
+             */
+            timeout_s?: number | null;
+        };
         /** @description A request for a deployment. */
         NewDeployment: {
             /** @description Id of the bundle. */
@@ -471,6 +628,25 @@ export interface components {
             name: string;
             /** @description Path of the project whose administrators manage the user. */
             project?: string | null;
+        };
+        /** @description A line of a run's output, which comes as `application/x-ndjson`. */
+        OutputLine: {
+            /** @description The run, with its result. */
+            run: components["schemas"]["CommandRun"];
+            /** @enum {string} */
+            type: "run";
+        } | {
+            /**
+             * Format: int64
+             * @description Place of its first byte in the output.
+             */
+            at: number;
+            /** @description The bytes, in Base64 (RFC 4648, section 4). They are the device's: a terminal may obey them, so show them with care. */
+            data: string;
+            /** @description `stdout` or `stderr`. */
+            stream: string;
+            /** @enum {string} */
+            type: "output";
         };
         /** @description Part of a list. */
         Page_AccessToken: {
@@ -571,6 +747,128 @@ export interface components {
                 size: number;
                 /** @description `version` of the manifest. */
                 version: string;
+            }[];
+            /** @description Opaque value of `after` for the next page; absent on the last page. */
+            next?: string | null;
+        };
+        /** @description Part of a list. */
+        Page_Command: {
+            /** @description The items, in the order of the list. */
+            items: {
+                /** @description Its arguments. */
+                arguments: Record<string, unknown>;
+                /** @description User who requested it. */
+                created_by: string;
+                /**
+                 * Format: int64
+                 * @description When it was requested.
+                 */
+                created_ms: number;
+                /** @description Name of the device, for a command on one that is still there. */
+                device_name?: string | null;
+                /**
+                 * Format: int64
+                 * @description From this moment on it does not begin on a device.
+                 */
+                expires_ms: number;
+                /** @description Whether every run has ended. */
+                finished: boolean;
+                /**
+                 * Format: int64
+                 * @description Number.
+                 */
+                id: number;
+                /** @description Name of the command. */
+                name: string;
+                /** @description Path of the project of its target; absent if that is in none. */
+                project?: string | null;
+                /** @description How many runs are in each state, by its name; states without runs are left out. */
+                states: {
+                    [key: string]: number;
+                };
+                /** @description Its target. */
+                target: components["schemas"]["Target"];
+                /**
+                 * Format: int32
+                 * @description Seconds that it may run.
+                 */
+                timeout_s: number;
+                /**
+                 * Format: int64
+                 * @description When a run last changed; for a command without runs, when it was requested.
+                 */
+                updated_ms: number;
+            }[];
+            /** @description Opaque value of `after` for the next page; absent on the last page. */
+            next?: string | null;
+        };
+        /** @description Part of a list. */
+        Page_CommandRun: {
+            /** @description The items, in the order of the list. */
+            items: {
+                /** @description Its arguments. */
+                arguments: Record<string, unknown>;
+                /**
+                 * Format: int64
+                 * @description When the device began it, as the server learned of it.
+                 */
+                begun_ms?: number | null;
+                /** @description Whether somebody wants it cancelled. */
+                cancelling: boolean;
+                /**
+                 * Format: int64
+                 * @description Number of the command.
+                 */
+                command: number;
+                /** @description User who requested it. */
+                created_by: string;
+                /**
+                 * Format: int64
+                 * @description When it was requested.
+                 */
+                created_ms: number;
+                /** @description Why it ended like this, for people; empty if there is nothing to say. */
+                detail: string;
+                /** @description Id of the device. */
+                device: string;
+                /** @description Its name. */
+                device_name: string;
+                /**
+                 * Format: int64
+                 * @description Bytes of output that the device threw away because they were too many.
+                 */
+                dropped_bytes: number;
+                /**
+                 * Format: int32
+                 * @description Exit status of the program that it ran.
+                 */
+                exit_status?: number | null;
+                /**
+                 * Format: int64
+                 * @description Number, among all runs of all commands.
+                 */
+                id: number;
+                /** @description Name of the command. */
+                name: string;
+                /**
+                 * Format: int64
+                 * @description Bytes of output that came so far.
+                 */
+                output_end: number;
+                /**
+                 * Format: int64
+                 * @description Place of the first byte of output that the server still has.
+                 */
+                output_start: number;
+                /** @description Its result, which matches the schema of its [`CommandKind`]. Lists of runs leave it out. */
+                result?: Record<string, unknown> | null;
+                /** @description Its state. */
+                state: components["schemas"]["RunState"];
+                /**
+                 * Format: int64
+                 * @description When it changed last.
+                 */
+                updated_ms: number;
             }[];
             /** @description Opaque value of `after` for the next page; absent on the last page. */
             next?: string | null;
@@ -884,7 +1182,7 @@ export interface components {
          * @description One thing that can be done. The name is part of the API.
          * @enum {string}
          */
-        Permission: "device.read" | "telemetry.read" | "group.read" | "bundle.read" | "deployment.read" | "project.read" | "device.change" | "deployment.create" | "deployment.cancel" | "device.revoke" | "device.delete" | "device.move" | "pairing.read" | "pairing.change" | "group.change" | "bundle.change" | "audit.read" | "user.read" | "user.change" | "project.change";
+        Permission: "device.read" | "telemetry.read" | "group.read" | "bundle.read" | "deployment.read" | "project.read" | "device.change" | "deployment.create" | "deployment.cancel" | "command.read" | "command.run" | "device.revoke" | "device.delete" | "device.move" | "pairing.read" | "pairing.change" | "group.change" | "bundle.change" | "audit.read" | "user.read" | "user.change" | "project.change";
         /** @description One sample. */
         Point: {
             /**
@@ -927,6 +1225,11 @@ export interface components {
          * @enum {string}
          */
         Role: "viewer" | "operator" | "maintainer" | "administrator";
+        /**
+         * @description State of a run.
+         * @enum {string}
+         */
+        RunState: "waiting" | "sent" | "running" | "succeeded" | "failed" | "denied" | "invalid" | "unknown_command" | "unsupported" | "expired" | "cancelled" | "timed_out" | "interrupted" | "unanswered";
         /** @description Samples of one telemetry series, oldest first. */
         Series: {
             /** @description Name, e.g. `cpu.busy`. */
