@@ -78,7 +78,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Deployment(deployment) => deployment::run(deployment, output),
         Command::Run(run) => command::run(run, output),
         Command::Logs(logs) => command::logs(logs, output),
-        Command::Command(wanted) => command::past(wanted, output),
+        Command::Past(wanted) => command::past(wanted, output),
         Command::User(user) => user::run(user.command, output),
         Command::AccessToken(token) => access_token::run(token.command, output),
         Command::Audit(audit) => audit::run(&audit, output),

@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod commands;
 mod double;
 mod foreign;
 

@@ -93,8 +93,12 @@ pub(crate) enum Command {
     #[command(after_help = command::LOGS_HELP)]
     Logs(Logs),
     /// Commands that devices can run, and those that were run.
-    #[command(visible_alias = "commands", args_conflicts_with_subcommands = true)]
-    Command(Commands),
+    #[command(
+        name = "command",
+        visible_alias = "commands",
+        args_conflicts_with_subcommands = true
+    )]
+    Past(Commands),
     /// Users, their passwords and their roles.
     #[command(visible_alias = "users")]
     User(User),
@@ -508,7 +512,7 @@ mod tests {
     #[test]
     fn commands_of_a_device_are_listed_without_a_subcommand() {
         let list = |line| match parse(line).unwrap().command {
-            Command::Command(Commands { command: None, list }) => list.device,
+            Command::Past(Commands { command: None, list }) => list.device,
             _ => panic!("not a list"),
         };
         assert_eq!(list("homeport commands"), None);

@@ -44,11 +44,17 @@ pub(super) fn to_the_end(client: &Client, command: u64, device: &str, output: Ou
                     output.note("The server is back.");
                 }
                 lost = false;
+                let mut from = receiver.next;
                 while let Ok(Some(part)) = next_part(&mut lines) {
                     pause = RECONNECT_MIN;
                     if let Some(run) = receiver.take(part)? {
                         return receiver.finish(run);
                     }
+                    // What was asked for begins behind the end of what there is now.
+                    if receiver.next < from {
+                        break;
+                    }
+                    from = receiver.next;
                 }
             }
             Err(error) if !error.is_passing() => return Err(error),
@@ -100,11 +106,17 @@ impl Receiver {
     fn take(&mut self, part: Part) -> Result<Option<CommandRun>> {
         match part {
             Part::Run(run) => {
+                if run.output_end < self.next {
+                    self.begin_anew()?;
+                }
                 let complete = run.state.is_final() && run.output_end <= self.next;
                 let run = self.run.insert(*run);
                 return Ok(complete.then(|| run.clone()));
             }
             Part::Output { at, stream, bytes } => {
+                if at == 0 && self.next > 0 {
+                    self.begin_anew()?;
+                }
                 // After a break, what came before may come again.
                 let known = usize::try_from(self.next.saturating_sub(at)).unwrap_or(usize::MAX);
                 let Some(new) = bytes.get(known..).filter(|new| !new.is_empty()) else {
@@ -121,6 +133,14 @@ impl Receiver {
             }
         }
         Ok(None)
+    }
+
+    /// A device that was restarted runs a command that only looks once more.
+    fn begin_anew(&mut self) -> Result<()> {
+        self.end_line()?;
+        self.output.note("The device has begun the command anew.");
+        self.next = 0;
+        Ok(())
     }
 
     /// With --json, stdout is for the run alone.
@@ -180,9 +200,14 @@ mod tests {
         assert!(!take(part(0, b"ab")));
         // Some of it again, and all of it again.
         assert!(!take(part(1, b"bcd")));
-        assert!(!take(part(0, b"ab")));
+        assert!(!take(part(1, b"b")));
         assert!(!take(Part::Run(Box::new(ended.clone()))));
         assert!(!take(part(5, b"f")));
+        assert!(take(Part::Run(Box::new(ended.clone()))));
+        // The command was begun anew: what it writes then is other output.
+        assert!(!take(part(0, b"ab")));
+        assert!(!take(Part::Run(Box::new(ended.clone()))));
+        assert!(!take(part(2, b"cdef")));
         assert!(take(Part::Run(Box::new(ended))));
     }
 }

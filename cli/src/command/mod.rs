@@ -47,15 +47,12 @@ struct Shown {
 pub(crate) fn run(wanted: args::Run, output: Output) -> Result<()> {
     let client = StoredLogin::client()?;
     let mut words = wanted.words.into_iter();
-    let (target, device) = match wanted.group {
-        Some(group) => {
-            let group: Group = client.get(&ApiPath::new("groups").join(group))?;
-            (Target::Group(group.name), None)
-        }
-        None => {
-            let device = find::device(&client, &words.next().unwrap_or_default())?;
-            (Target::Device(device.id.clone()), Some(device))
-        }
+    let (target, device) = if let Some(group) = wanted.group {
+        let group: Group = client.get(&ApiPath::new("groups").join(group))?;
+        (Target::Group(group.name), None)
+    } else {
+        let device = find::device(&client, &words.next().unwrap_or_default())?;
+        (Target::Device(device.id.clone()), Some(device))
     };
     let kinds = kinds(&client, device.as_ref())?;
     let Some(name) = words.next() else {
@@ -151,22 +148,21 @@ pub(crate) fn logs(wanted: args::Logs, output: Output) -> Result<()> {
 pub(crate) fn past(wanted: args::Commands, output: Output) -> Result<()> {
     let client = StoredLogin::client()?;
     match wanted.command.unwrap_or(CommandCommand::List(wanted.list)) {
-        CommandCommand::List(list) => match list.device {
-            Some(device) => {
+        CommandCommand::List(list) => {
+            let more = if let Some(device) = list.device {
                 let device = find::device(&client, &device)?;
                 let path = ApiPath::new("devices").join(device.id).join("commands");
                 let (runs, more) = client.first(&path, list.newest.limit)?;
                 list_runs(&runs, output)?;
-                output.note_more(more);
-                Ok(())
-            }
-            None => {
+                more
+            } else {
                 let (commands, more) = client.first(&commands(), list.newest.limit)?;
                 list_commands(&commands, output)?;
-                output.note_more(more);
-                Ok(())
-            }
-        },
+                more
+            };
+            output.note_more(more);
+            Ok(())
+        }
         CommandCommand::Kinds { device } => {
             let device = device.map(|device| find::device(&client, &device)).transpose()?;
             list_kinds(&kinds(&client, device.as_ref())?, output)
@@ -212,11 +208,8 @@ pub(crate) fn past(wanted: args::Commands, output: Output) -> Result<()> {
 pub(crate) fn spelled(name: &str, arguments: &Value) -> String {
     let mut line = name.to_owned();
     for (name, value) in arguments.as_object().into_iter().flatten() {
-        line.push_str(&format!(" {name}="));
-        match value {
-            Value::String(text) => line.push_str(text),
-            value => line.push_str(&value.to_string()),
-        }
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        line.extend([" ", name, "=", &text]);
     }
     line
 }
@@ -335,7 +328,7 @@ fn verdict(run: &CommandRun) -> Result<()> {
 fn ending(run: &CommandRun) -> String {
     let mut text = run.state.as_str().replace('_', " ");
     if let Some(status) = run.exit_status.filter(|status| *status != 0) {
-        text.push_str(&format!(", exit status {status}"));
+        text.extend([", exit status ", &status.to_string()]);
     }
     if !run.detail.is_empty() {
         text.push_str(": ");

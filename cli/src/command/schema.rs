@@ -55,9 +55,12 @@ pub(super) fn arguments(kind: &CommandKind, words: &[String], program: &[String]
 
 /// `unit [action] [lines]`: the arguments, those in brackets that may be left out.
 pub(super) fn usage(kind: &CommandKind) -> String {
-    let names = known(kind).into_iter().map(|argument| match argument.required {
-        true => argument.name.to_owned(),
-        false => format!("[{}]", argument.name),
+    let names = known(kind).into_iter().map(|argument| {
+        if argument.required {
+            argument.name.to_owned()
+        } else {
+            format!("[{}]", argument.name)
+        }
     });
     names.collect::<Vec<_>>().join(" ")
 }
@@ -180,9 +183,10 @@ fn refused(kind: &CommandKind, what: &str) -> Error {
         .max()
         .unwrap_or(0);
     Error::Arguments {
-        what: match known.is_empty() {
-            true => format!("{}: {what}; it takes no arguments", kind.name),
-            false => format!("{}: {what}; it takes:", kind.name),
+        what: if known.is_empty() {
+            format!("{}: {what}; it takes no arguments", kind.name)
+        } else {
+            format!("{}: {what}; it takes:", kind.name)
         },
         items: known.iter().map(|argument| argument.line(width)).collect(),
     }

@@ -47,6 +47,18 @@ const GO_WELL: &[&str] = &[
     "deployments",
     "deployment show 7",
     "deployment cancel 7",
+    "run aa ps",
+    "run aa ps --json",
+    "run aa ps --no-wait",
+    "run --group § ps",
+    "logs aa --unit § --grep §",
+    "commands",
+    "commands aa",
+    "command kinds aa",
+    "command show 12",
+    "command show 12 --json",
+    "command watch 12",
+    "command cancel 12",
     "projects",
     "project create §",
     "project delete §",
@@ -156,6 +168,23 @@ fn deployment(finished: bool) -> Value {
     })
 }
 
+/// A command that succeeded, without output: what a pipe gets of that are the bytes.
+fn command() -> Value {
+    json!({
+        "id": 12, "name": "§", "arguments": { "§": "§" }, "target": { "group": "§" }, "project": "§", "device_name": "§", "created_ms": 0,
+        "created_by": "§", "expires_ms": 0, "timeout_s": 1, "finished": true, "states": { "succeeded": 1 }, "updated_ms": 0,
+    })
+}
+
+fn command_run() -> Value {
+    json!({
+        "id": 1, "command": 12, "name": "§", "arguments": { "§": ["§"] }, "device": "aa§", "device_name": "§", "created_ms": 0,
+        "created_by": "§", "state": "succeeded", "cancelling": false, "detail": "§", "exit_status": 0,
+        "result": { "§": "§", "list": [{ "§": "§" }], "texts": ["§"] },
+        "output_start": 0, "output_end": 0, "dropped_bytes": 0, "begun_ms": 0, "updated_ms": 0,
+    })
+}
+
 /// The device of the deployment.
 fn progressed(state: DeploymentState) -> Value {
     let mut progress = update(state);
@@ -220,6 +249,23 @@ fn answers() -> Answers {
         ("GET deployments/7", deployment(true)),
         ("POST deployments/7/cancel", deployment(false)),
         ("GET deployments/7/devices", page(&[progressed(RolledBack)])),
+        (
+            "GET command-kinds",
+            json!([
+                { "name": "ps", "about": "§", "timeout_s": 1, "arguments": { "properties": { "§": { "type": "string" } } }, "result": {} },
+            ]),
+        ),
+        ("GET commands", page(&[command()])),
+        ("POST commands", command()),
+        ("GET commands/12", command()),
+        ("POST commands/12/cancel", command()),
+        ("GET commands/12/devices", page(&[command_run()])),
+        ("GET commands/12/devices/*", command_run()),
+        (
+            "GET commands/12/devices/*/output",
+            json!({ "type": "run", "run": command_run() }),
+        ),
+        ("GET devices/*/commands", page(&[command_run()])),
         ("GET users", page(&[user()])),
         ("POST users", created_user.clone()),
         ("GET users/*", user()),
@@ -279,6 +325,10 @@ fn cases() -> Vec<Case> {
             vec![("GET bundles", 200, page(&[bundle(), bundle()]))],
         ),
         fails("bundle delete bb --project other", 1, Vec::new()),
+        fails("run aa §", 2, Vec::new()),
+        fails("run aa ps §=1 other=§", 2, Vec::new()),
+        fails("run aa ps --arguments §", 2, Vec::new()),
+        fails("logs aa --priority §", 2, Vec::new()),
         fails("user revoke §", 1, Vec::new()),
         fails("user revoke § --project §", 1, Vec::new()),
         fails(
@@ -341,7 +391,7 @@ fn fill(answers: Answers, text: &str) -> Vec<(&'static str, u16, String)> {
     let text = text.trim_matches('"');
     answers
         .into_iter()
-        .map(|(request, status, body)| (request, status, body.to_string().replace(MARK, text)))
+        .map(|(request, status, body)| (request, status, format!("{body}\n").replace(MARK, text)))
         .collect()
 }
 
@@ -454,6 +504,7 @@ fn foreign_text_is_only_text_in_events() {
         json!({ "type": "device_removed", "id": "§" }),
         json!({ "type": "deployment", "deployment": deployment(false) }),
         json!({ "type": "update", "update": progressed(RolledBack) }),
+        json!({ "type": "command", "run": command_run() }),
         json!({ "type": "telemetry", "device": "§", "series": [series()] }),
         json!({ "type": "bundle", "bundle": bundle() }),
         json!({ "type": "bundle_removed", "id": "§", "project": "§" }),
