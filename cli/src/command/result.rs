@@ -197,7 +197,7 @@ mod tests {
             ]
         );
         assert!(shown(&json!({}), "run").is_empty());
-        assert_eq!(shown(&json!([1, "a"]), "run"), ["  1, a"]);
+        assert_eq!(shown(&json!([1, "a"]), "run"), ["1, a"]);
     }
 
     #[test]

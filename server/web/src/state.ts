@@ -4,6 +4,7 @@ import { computed, signal } from "@preact/signals";
 import { ApiError, api, EVENTS_URL, whenSessionEnds } from "./api/client";
 import type {
   Bundle,
+  CommandRun,
   Deployment,
   Device,
   DeviceProgress,
@@ -153,6 +154,7 @@ let attempts = 0;
 let during: Event[] | undefined;
 
 const updateListeners = new Set<(update: DeviceProgress) => void>();
+const runListeners = new Set<(run: CommandRun) => void>();
 const telemetryListeners = new Set<(device: string, series: Series[]) => void>();
 
 /** Calls `listener` with samples as they arrive, until the function that it returns is called. */
@@ -165,6 +167,12 @@ export function onTelemetry(listener: (device: string, series: Series[]) => void
 export function onUpdate(listener: (update: DeviceProgress) => void): () => void {
   updateListeners.add(listener);
   return () => updateListeners.delete(listener);
+}
+
+/** Calls `listener` with runs of commands as they change, until the function that it returns is called. */
+export function onRun(listener: (run: CommandRun) => void): () => void {
+  runListeners.add(listener);
+  return () => runListeners.delete(listener);
 }
 
 function openEvents(): void {
@@ -238,6 +246,10 @@ export function receive(event: Event): void {
   }
   if (event.type === "telemetry") {
     for (const listener of telemetryListeners) listener(event.device, event.series);
+    return;
+  }
+  if (event.type === "command") {
+    for (const listener of runListeners) listener(event.run);
     return;
   }
   during?.push(event);

@@ -5,6 +5,9 @@ import type {
   AccessToken,
   AuditEntry,
   Bundle,
+  Command,
+  CommandKind,
+  CommandRun,
   CreatedAccessToken,
   CreatedPairingToken,
   CreatedUser,
@@ -16,6 +19,7 @@ import type {
   Group,
   Health,
   NewAccessToken,
+  NewCommand,
   NewDeployment,
   NewGrant,
   NewPairingToken,
@@ -205,8 +209,33 @@ export const api = {
   createDeployment: (request: NewDeployment) => call<Deployment>("POST", "/deployments", request),
   cancelDeployment: (id: number) => call<Deployment>("POST", at("deployments", id, "cancel")),
 
+  commandKinds: (device: string) => call<CommandKind[]>("GET", `/command-kinds${query({ device })}`),
+  createCommand: (request: NewCommand) => call<Command>("POST", "/commands", request),
+  cancelCommand: (id: number) => call<Command>("POST", at("commands", id, "cancel")),
+  commandRuns: (device: string, after?: string | null) => page<CommandRun>(at("devices", device, "commands"), after),
+
   audit: (after?: string | null) => page<AuditEntry>("/audit", after),
 };
+
+/** The output of a run from a place on, as lines of JSON: what there is, or until the run has ended if `follows`. */
+export async function commandOutput(
+  { command, device }: Pick<CommandRun, "command" | "device">,
+  from: number,
+  follows: boolean,
+  signal?: AbortSignal,
+): Promise<ReadableStream<Uint8Array>> {
+  const path = at("commands", command, "devices", device, "output");
+  const init: RequestInit = { credentials: "same-origin", ...(signal ? { signal } : {}) };
+  let response: Response;
+  try {
+    response = await fetch(BASE + path + query({ from: String(from), follow: String(follows) }), init);
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new ApiError(NO_ANSWER);
+  }
+  if (!response.ok) throw failure(response.status, await response.text());
+  return response.body ?? new ReadableStream();
+}
 
 /** An upload that runs. `fetch` cannot tell how far an upload is, so this is an XMLHttpRequest. */
 export interface Upload {

@@ -7,6 +7,9 @@ type Schemas = components["schemas"];
 export type AccessToken = Schemas["AccessToken"];
 export type AuditEntry = Schemas["AuditEntry"];
 export type Bundle = Schemas["Bundle"];
+export type Command = Schemas["Command"];
+export type CommandKind = Schemas["CommandKind"];
+export type CommandRun = Schemas["CommandRun"];
 export type CreatedAccessToken = Schemas["CreatedAccessToken"];
 export type CreatedPairingToken = Schemas["CreatedPairingToken"];
 export type CreatedUser = Schemas["CreatedUser"];
@@ -20,6 +23,8 @@ export type Grant = Schemas["Grant"];
 export type Group = Schemas["Group"];
 export type Health = Schemas["Health"];
 export type NewAccessToken = Schemas["NewAccessToken"];
+/** Limits may be left out. */
+export type NewCommand = Pick<Schemas["NewCommand"], "name" | "target" | "arguments">;
 export type NewDeployment = Schemas["NewDeployment"];
 export type NewGrant = Schemas["NewGrant"];
 /** Every part may be left out. */

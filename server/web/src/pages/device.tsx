@@ -16,6 +16,7 @@ import { More, usePages } from "../ui/pages";
 import { History, StateBadge, UpdateDetail } from "../ui/progress";
 import { chosenProject, ProjectField, ProjectTag } from "../ui/project";
 import { isCancellable, isFinal } from "../update";
+import { Console } from "./console";
 import { askCancel, DeployDialog } from "./deploy";
 import { OnlineDot } from "./devices";
 import { DeviceGroups } from "./groups";
@@ -87,6 +88,7 @@ function Shown({ device }: { device: Device }) {
         <div class="column wide">
           <Slots device={device} />
           {may("telemetry.read") && <Telemetry device={device.id} />}
+          {may("command.read") && <Console device={device} />}
           <Updates device={device} />
         </div>
         <div class="column">
