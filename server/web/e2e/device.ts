@@ -10,7 +10,9 @@ import { connectAsync, type MqttClient } from "mqtt";
 
 interface Command {
   kind: string;
-  body?: { deployment: number };
+  /** Of a call. */
+  id?: string;
+  body?: { deployment: number; name?: string; arguments?: string };
 }
 
 /** SenML's labels in CBOR (RFC 8428 section 6). */
@@ -78,6 +80,19 @@ export class Device {
 
   async report(deployment: number, state: string, more: object = {}): Promise<void> {
     await this.#publish("report", { kind: "deployment", body: { deployment, state, at_ms: Date.now(), ...more } });
+  }
+
+  /** Begins a call. Its other reports carry the same `run`. */
+  async callBegun(id: string, run: number): Promise<void> {
+    await this.#publish("report", { kind: "call_begun", body: { id, run } });
+  }
+
+  async callOutput(id: string, run: number, stream: "stdout" | "stderr", data: Uint8Array): Promise<void> {
+    await this.#publish("report", { kind: "call_output", body: { id, run, stream, data } });
+  }
+
+  async callEnded(id: string, run: number, ending: object): Promise<void> {
+    await this.#publish("report", { kind: "call_ended", body: { id, run, ...ending } });
   }
 
   async progress(

@@ -87,7 +87,7 @@ test("names, arguments and values are completed; what the device denies is shown
   assert.deepEqual(of("ping "), ["ping host=", "ping count="]);
   assert.deepEqual(of("ping host=a c"), ["ping host=a count="]);
   assert.deepEqual(of("service unit=a action=st"), ["service unit=a action=start ", "service unit=a action=stop "]);
-  assert.deepEqual(of("service follow="), ["service follow="].slice(1));
+  assert.deepEqual(of("service follow="), ["service follow=true ", "service follow=false "]);
   assert.deepEqual(of("fly "), []);
   const [service] = complete("s", KINDS);
   assert.deepEqual([service?.disabled, service?.note], [true, "the device does not allow it"]);
