@@ -64,7 +64,8 @@ pub(crate) struct State {
     pub(crate) uploads: Vec<Vec<u8>>,
     /// Bodies of other requests, with their path.
     pub(crate) bodies: Vec<(String, String)>,
-    /// `METHOD path` below `/api/v1/`, with `*` for any one element, and what is answered instead: status and body. The first counts.
+    /// `METHOD path` below `/api/v1/`, with `*` for any one element, and the query if that counts, and what is answered instead: status
+    /// and body. The first counts.
     pub(crate) answers: Vec<(&'static str, u16, String)>,
     /// Its disk is full.
     pub(crate) full: bool,
@@ -203,7 +204,10 @@ impl State {
 impl Request {
     /// Whether it is what `wanted` says, as in [`State::answers`].
     fn is(&self, wanted: &str) -> bool {
-        let seen = format!("{} {}", self.method, self.path.trim_start_matches("/api/v1/"));
+        let mut seen = format!("{} {}", self.method, self.path.trim_start_matches("/api/v1/"));
+        if wanted.contains('?') {
+            seen = format!("{seen}?{}", self.query);
+        }
         let elements = wanted.split('/').zip(seen.split('/'));
         wanted.split('/').count() == seen.split('/').count()
             && elements

@@ -327,7 +327,6 @@ fn cases() -> Vec<Case> {
         fails("bundle delete bb --project other", 1, Vec::new()),
         fails("run aa §", 2, Vec::new()),
         fails("run aa ps §=1 other=§", 2, Vec::new()),
-        fails("run aa ps --arguments §", 2, Vec::new()),
         fails("logs aa --priority §", 2, Vec::new()),
         fails("user revoke §", 1, Vec::new()),
         fails("user revoke § --project §", 1, Vec::new()),
