@@ -91,6 +91,10 @@ test("names, arguments and values are completed; what the device denies is shown
   assert.deepEqual(of("fly "), []);
   const [service] = complete("s", KINDS);
   assert.deepEqual([service?.disabled, service?.note], [true, "the device does not allow it"]);
+  const [ps] = complete("ps", KINDS);
+  assert.deepEqual([ps?.disabled, ps?.note], [true, "the device does not have it"]);
+  // One that did not tell anything may have it.
+  assert.equal(complete("ps", KINDS.slice(0, 1))[0]?.disabled, false);
 });
 
 test("a command is spelt so that it can be typed again", () => {

@@ -30,7 +30,10 @@ export function Console({ device }: { device: Device }) {
   const pages = usePages<CommandRun>((after) => api.commandRuns(device.id, after), [device.id, resyncs.value]);
   useEffect(() => {
     api.commandKinds(device.id).then(
-      (all) => (kinds.value = all),
+      (all) => {
+        kinds.value = all;
+        failure.value = undefined;
+      },
       (error) => (failure.value = errorText(error)),
     );
   }, [device.id, device.online, resyncs.value]);
