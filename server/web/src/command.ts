@@ -196,13 +196,14 @@ export function complete(line: string, kinds: CommandKind[]): Suggestion[] {
   const before = line.trimStart();
   const [name = ""] = words(before);
   if (!/\s/.test(before)) {
+    const told = kinds.some(({ policy }) => policy != null);
     return kinds
       .filter((kind) => kind.name.startsWith(name))
       .map((kind) => ({
         line: `${kind.name} `,
         label: kind.name,
-        note: says(kind),
-        disabled: kind.policy === "denied",
+        note: told && kind.policy == null ? "the device does not have it" : says(kind),
+        disabled: kind.policy === "denied" || (told && kind.policy == null),
       }));
   }
   const kind = kinds.find((kind) => kind.name === name);
