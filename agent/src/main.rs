@@ -9,7 +9,6 @@ mod clock;
 mod command;
 mod config;
 mod daemon;
-mod helper;
 mod https;
 mod identity;
 mod inventory;

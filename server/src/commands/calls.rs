@@ -223,7 +223,7 @@ pub(crate) fn unsupported(
     let Some(run) = find(tx, device, id)? else {
         return Ok(());
     };
-    let detail = "the device's agent does not know commands: update it".to_owned();
+    let detail = "the device's agent does not run commands: a newer one may".to_owned();
     let ending = Ending::without_result(RunState::Unsupported, detail);
     end(tx, effects, now_ms(), device, &run, &ending)
 }

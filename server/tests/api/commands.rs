@@ -366,7 +366,7 @@ async fn how_it_ended_is_told_as_it_was() {
     world.answers(&mut device, unsupported).await;
     let run = world.again(&run).await;
     assert_eq!(run.state, RunState::Unsupported);
-    assert!(run.detail.contains("update it"), "{}", run.detail);
+    assert!(run.detail.contains("does not run commands"), "{}", run.detail);
 }
 
 #[tokio::test]

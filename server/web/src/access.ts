@@ -5,7 +5,7 @@ import type { Grant, Role } from "./api/types";
 /** The least first: each can do all that those before it can. */
 export const ROLES: { role: Role; allows: string }[] = [
   { role: "viewer", allows: "Sees devices, telemetry, groups, bundles and deployments." },
-  { role: "operator", allows: "Also renames devices, deploys and cancels." },
+  { role: "operator", allows: "Also renames devices, deploys and cancels, and runs commands." },
   {
     role: "maintainer",
     allows: "Also pairs, moves, revokes and deletes devices, changes groups and bundles, and reads the audit record.",

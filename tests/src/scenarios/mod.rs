@@ -1,6 +1,5 @@
 //! The end-to-end scenarios. Each starts from a fresh server and a board that knows none, and answers with what was seen.
 
-mod command;
 mod crash;
 mod frugal;
 mod isolate;
@@ -55,11 +54,6 @@ pub const ALL: &[Scenario] = &[
         name: "crash",
         about: "agent and server killed at any state",
         run: crash::run,
-    },
-    Scenario {
-        name: "command",
-        about: "commands, their policy, and what kills them",
-        run: command::run,
     },
     Scenario {
         name: "refuse",
