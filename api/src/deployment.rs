@@ -159,3 +159,25 @@ pub struct StateChange {
     /// Reason, for the states that have one.
     pub reason: Option<Why>,
 }
+
+// === impl Target ===
+
+impl Target {
+    /// Id of the device, if it is one.
+    #[must_use]
+    pub fn device(&self) -> Option<&str> {
+        match self {
+            Self::Device(id) => Some(id),
+            Self::Group(_) => None,
+        }
+    }
+
+    /// Name of the group, if it is one.
+    #[must_use]
+    pub fn group(&self) -> Option<&str> {
+        match self {
+            Self::Group(name) => Some(name),
+            Self::Device(_) => None,
+        }
+    }
+}

@@ -217,31 +217,28 @@ impl Tx {
 
     /// Where a deployment is: where its target is.
     pub(crate) fn deployment_place(&self, id: u64) -> Result<Option<Place>, StoreError> {
+        self.target_place(
+            "SELECT project, target_device, target_group FROM deployments WHERE id = ?1",
+            id,
+        )
+    }
+
+    /// Where something is that was asked for a device or a group: in its project, in that group, and in those of the device. The query
+    /// gives these three of the thing with the number `?1`.
+    pub(crate) fn target_place(&self, query: &str, id: u64) -> Result<Option<Place>, StoreError> {
         let Ok(id) = i64::try_from(id) else {
             return Ok(None);
         };
-        let found: Option<(String, Option<String>, Option<String>)> = self.row(
-            "SELECT project, target_device, target_group FROM deployments WHERE id = ?1",
-            &[&id],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )?;
-        found
-            .map(|(project, device, group)| self.place_of_target(project, device, group))
-            .transpose()
-    }
-
-    /// Where something is that was asked for a device or a group: in its project, in that group, and in those of the device.
-    pub(crate) fn place_of_target(
-        &self,
-        project: String,
-        device: Option<String>,
-        group: Option<String>,
-    ) -> Result<Place, StoreError> {
+        let found: Option<(String, Option<String>, Option<String>)> =
+            self.row(query, &[&id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let Some((project, device, group)) = found else {
+            return Ok(None);
+        };
         let mut groups: Vec<String> = group.into_iter().collect();
         if let Some(device) = device {
             groups.extend(self.groups_of(&device)?);
         }
-        Ok(Place { project, groups })
+        Ok(Some(Place { project, groups }))
     }
 }
 

@@ -23,14 +23,6 @@ use crate::{
 /// Begins the id of a call; the number of the run follows.
 const CALL: &str = "call-";
 
-/// A device's report on a call.
-#[derive(Debug, Clone)]
-pub(crate) enum Report {
-    Begun(CallBegun),
-    Output(CallOutput),
-    Ended(CallEnded),
-}
-
 /// Runs that a device is told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {
@@ -132,59 +124,72 @@ pub(super) fn cancel(
         );
     }
     tx.cancel_run(now_ms, run.id)?;
+    announce(tx, effects, device, run)?;
     if let Ok(device) = device.parse() {
         effects.push(Effect::Deliver(device, stop(run.id)));
     }
     Ok(())
 }
 
-/// Takes a device's report, which is about one of its own runs or about none. Returns further messages for the device.
-pub(crate) fn take(
+/// A device has begun a call.
+pub(crate) fn begun(
     tx: &Tx,
     effects: &mut Effects,
     device: &str,
-    report: &Report,
-    room: Room,
-) -> Result<Vec<Envelope>, StoreError> {
-    let now_ms = now_ms();
-    let id = match report {
-        Report::Begun(begun) => &begun.id,
-        Report::Output(output) => &output.id,
-        Report::Ended(ended) => &ended.id,
+    begun: &CallBegun,
+) -> Result<(), StoreError> {
+    let Some(run) = find(tx, device, Some(&begun.id))? else {
+        return Ok(());
     };
-    let Some(run) = find(tx, device, Some(id))? else {
+    let nonce = nonce(begun.run);
+    // A run on which the server gave up goes on once: a device cannot keep it going for ever.
+    let is_late = run.state == RunState::Unanswered && run.nonce.is_some();
+    if run.nonce == Some(nonce) || is_late {
+        return Ok(());
+    }
+    let now_ms = now_ms();
+    let timeout = tx.request(run.command)?.map_or(0, |request| request.timeout_s);
+    let due_ms = now_ms + i64::from(timeout) * 1000 + millis(GRACE);
+    tx.begin_run(now_ms, run.id, nonce, due_ms)?;
+    effects.push(Effect::Output(run.id));
+    announce(tx, effects, device, &run)
+}
+
+/// A call has written something.
+pub(crate) fn wrote(
+    tx: &Tx,
+    effects: &mut Effects,
+    device: &str,
+    output: &CallOutput,
+    room: Room,
+) -> Result<(), StoreError> {
+    let run = find(tx, device, Some(&output.id))?;
+    let Some(run) = run.filter(|run| run.nonce == Some(nonce(output.run)) && !output.data.is_empty()) else {
+        return Ok(());
+    };
+    // Nothing but what is shown of the run needs the output: devices' reports come first.
+    if room == Room::Enough {
+        tx.add_output(now_ms(), &run, output.stream, &output.data)?;
+    } else {
+        tx.skip_output(now_ms(), &run, output.data.len() as u64)?;
+    }
+    effects.push(Effect::Output(run.id));
+    Ok(())
+}
+
+/// A call has ended. Returns what comes next for the device.
+pub(crate) fn ended(
+    tx: &Tx,
+    effects: &mut Effects,
+    device: &str,
+    ended: &CallEnded,
+) -> Result<Vec<Envelope>, StoreError> {
+    let Some(run) = find(tx, device, Some(&ended.id))? else {
         return Ok(Vec::new());
     };
-    match report {
-        Report::Begun(begun) => {
-            let nonce = i64::from_ne_bytes(begun.run.to_ne_bytes());
-            // A run on which the server gave up goes on once: a device cannot keep it going for ever.
-            let is_late = run.state == RunState::Unanswered && run.nonce.is_some();
-            if run.nonce != Some(nonce) && !is_late {
-                let timeout = tx.request(run.command)?.map_or(0, |request| request.timeout_s);
-                let due_ms = now_ms + i64::from(timeout) * 1000 + millis(GRACE);
-                tx.begin_run(now_ms, run.id, nonce, due_ms)?;
-                announce(tx, effects, device, &run)?;
-                effects.push(Effect::Output(run.id));
-            }
-        }
-        Report::Output(output) => {
-            if run.nonce == Some(i64::from_ne_bytes(output.run.to_ne_bytes())) {
-                // Beside what is shown of the run, nothing needs the output: devices' reports come first.
-                if room == Room::Enough {
-                    tx.add_output(now_ms, &run, output.stream, &output.data)?;
-                } else {
-                    tx.skip_output(now_ms, &run, output.data.len() as u64)?;
-                }
-                effects.push(Effect::Output(run.id));
-            }
-        }
-        Report::Ended(ended) => {
-            end(tx, effects, now_ms, device, &run, &ending(tx, &run, ended)?)?;
-            return messages(tx, effects, now_ms, device, Which::New);
-        }
-    }
-    Ok(Vec::new())
+    let now_ms = now_ms();
+    end(tx, effects, now_ms, device, &run, &ending(tx, &run, ended)?)?;
+    messages(tx, effects, now_ms, device, Which::New)
 }
 
 /// A call that the device did not begin. One for which it had no room waits for its turn again.
@@ -252,6 +257,11 @@ fn find(tx: &Tx, device: &str, id: Option<&str>) -> Result<Option<Open>, StoreEr
     };
     let run = tx.run_of_device(device, number)?;
     Ok(run.filter(|run| !run.state.is_final() || run.state == RunState::Unanswered))
+}
+
+/// The device's number for an attempt, as the database keeps it.
+fn nonce(run: u64) -> i64 {
+    i64::from_ne_bytes(run.to_ne_bytes())
 }
 
 fn ending(tx: &Tx, run: &Open, ended: &CallEnded) -> Result<Ending, StoreError> {

@@ -1,6 +1,6 @@
 //! Commands.
 
-use std::{convert::Infallible, time::Duration};
+use std::convert::Infallible;
 
 use axum::{
     Json,
@@ -15,15 +15,12 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Told;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, RECHECK};
 use crate::http::{
     App, Refusal,
     guard::Caller,
     paging::{PageParameters, Wanted},
 };
-
-/// Time after which somebody who has too many streams should try again.
-const RETRY: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -154,7 +151,7 @@ pub(crate) async fn output(
 ) -> Result<Response, Refusal> {
     let (from, follow) = (part.from.unwrap_or(0), part.follow.unwrap_or(false));
     let follower = app.fleet.output(&actor, id, device, from, follow).await?;
-    let follower = follower.ok_or_else(|| Refusal::too_many_streams(RETRY))?;
+    let follower = follower.ok_or_else(|| Refusal::too_many_streams(RECHECK))?;
     let lines = stream::unfold((follower, app.shutdown), |(mut follower, shutdown)| async move {
         let told = shutdown.run_until_cancelled(follower.next()).await??;
         let mut line = match told {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use homeport_api::{Command, CommandKind, CommandRun, Event, NewCommand, Page, Permission, RunState, Target};
 use homeport_protocol::{
-    Policy, builtin,
+    builtin,
     limits::{MAX_ARGUMENTS, MAX_CALL_TIME},
 };
 
@@ -18,7 +18,7 @@ mod rows;
 mod run_rows;
 mod schemas;
 
-pub(crate) use self::calls::{Report, not_run, pending, take, unsupported};
+pub(crate) use self::calls::{begun, ended, not_run, pending, unsupported, wrote};
 pub(crate) use self::output::{Outputs, Told};
 use crate::{
     access::{Access, Actor, EVERYTHING},
@@ -75,32 +75,22 @@ impl Fleet {
         actor: &Actor,
         device: Option<String>,
     ) -> Result<Vec<CommandKind>, FleetError> {
-        self.ask(actor, move |tx, access| {
-            let offers = match device {
+        let offers = self
+            .ask(actor, move |tx, access| match device {
                 Some(id) => {
                     access.device(tx, &id, Permission::CommandRead)?;
-                    tx.command_offers(&id)?
+                    Ok(tx.command_offers(&id)?)
                 }
-                None => None,
-            };
-            let policy = |name: &str| -> Option<Policy> {
-                let offers = offers.as_ref()?;
-                offers
-                    .iter()
-                    .find(|offer| offer.name == name)
-                    .map(|offer| offer.policy)
-            };
-            let kinds = builtin::ALL.iter().map(|builtin| CommandKind {
-                name: builtin.name.to_owned(),
-                about: builtin.about.to_owned(),
-                timeout_s: builtin.timeout_s,
-                arguments: (builtin.arguments)().to_value(),
-                result: (builtin.result)().to_value(),
-                policy: policy(builtin.name),
-            });
-            Ok(kinds.collect())
-        })
-        .await
+                None => Ok(None),
+            })
+            .await?
+            .unwrap_or_default();
+        let mut kinds = schemas::kinds();
+        for kind in &mut kinds {
+            let offer = offers.iter().find(|offer| offer.name == kind.name);
+            kind.policy = offer.map(|offer| offer.policy);
+        }
+        Ok(kinds)
     }
 
     /// Newest first.
@@ -166,7 +156,8 @@ impl Fleet {
     pub async fn run_command(&self, actor: &Actor, new: NewCommand) -> Result<Command, FleetError> {
         let order = check(new)?;
         // Everybody who asks pays: what is refused below costs a transaction too.
-        self.pay(actor, 1)?;
+        let budget = &self.0.budgets.commands;
+        budget.take(&actor.id, 1).map_err(FleetError::TooManyCommands)?;
         let (command, devices) = self
             .act(actor, move |tx, access, effects| {
                 let now_ms = now_ms();
@@ -198,8 +189,8 @@ impl Fleet {
                 Ok((find(tx, id, &access.scope(Permission::CommandRead))?, devices))
             })
             .await?;
-        // What a group costs beyond one is owed: it is known only now.
-        let _ = self.pay(actor, devices.len() / DEVICES_FOR_ONE);
+        // What a group costs beyond one is known only now: the next requests wait for it.
+        budget.charge(&actor.id, devices.len() / DEVICES_FOR_ONE);
         self.tell_devices(devices).await;
         Ok(command)
     }
@@ -210,9 +201,10 @@ impl Fleet {
         let (mut after, mut cancelled) = (0, 0);
         // In steps: a large group does not hold up everybody else.
         loop {
+            let is_recorded = cancelled > 0;
             let step = self.act(actor, move |tx, access, effects| {
                 access.command(tx, id, Permission::CommandRun)?;
-                let runs = tx.open_runs_of(id, after, AT_ONCE)?;
+                let runs = tx.open_runs_of(id, after, MANY)?;
                 let last = runs.last().map(|(_, run)| run.id);
                 let mut count = 0;
                 for (device, run) in runs {
@@ -222,7 +214,7 @@ impl Fleet {
                         Err(FleetError::NotFound { .. } | FleetError::Forbidden { .. }) => continue,
                         Err(error) => return Err(error),
                     }
-                    if count == 0 && after == 0 {
+                    if count == 0 && !is_recorded {
                         let place = tx.command_place(id)?.unwrap_or_default();
                         tx.audit(
                             now_ms(),
@@ -279,11 +271,6 @@ impl Fleet {
         }
     }
 
-    fn pay(&self, actor: &Actor, amount: usize) -> Result<(), FleetError> {
-        let paid = self.0.budgets.commands.take(&actor.id, amount);
-        paid.map_err(FleetError::TooManyCommands)
-    }
-
     /// Gives up on runs whose time is over.
     pub async fn settle_commands(&self) -> Result<(), StoreError> {
         let is_due = |tx: &Tx| Ok::<_, StoreError>(!tx.overdue_runs(now_ms(), 1)?.is_empty());
@@ -305,14 +292,20 @@ impl Fleet {
             .await?
             > 0
         {}
-        let mut after = 0;
-        while let Some(next) = self
-            .0
-            .store
-            .write(move |tx| tx.prune_commands(after, AT_ONCE))
-            .await?
-        {
-            after = next;
+        loop {
+            // Searched on a reader: most commands have runs, and the writer has better things to do.
+            let empty = self
+                .0
+                .store
+                .read_long(|tx| tx.commands_without_runs(AT_ONCE))
+                .await?;
+            if empty.is_empty() {
+                break;
+            }
+            self.0
+                .store
+                .write(move |tx| tx.delete_commands_without_runs(&empty))
+                .await?;
         }
         Ok(())
     }

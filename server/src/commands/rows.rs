@@ -35,10 +35,7 @@ impl Tx {
         project: &str,
         order: &Order,
     ) -> Result<u64, StoreError> {
-        let (target_device, target_group) = match &order.target {
-            Target::Device(id) => (Some(id), None),
-            Target::Group(name) => (None, Some(name)),
-        };
+        let (target_device, target_group) = (order.target.device(), order.target.group());
         let target = serde_json::to_string(&order.target)?;
         self.value(
             "INSERT INTO commands (name, arguments, timeout_s, target, target_device, target_group, project, \
@@ -111,17 +108,10 @@ impl Tx {
 
     /// Where a command is: its project, and the groups that it is for or that its device is in.
     pub(crate) fn command_place(&self, id: u64) -> Result<Option<Place>, StoreError> {
-        let Ok(id) = i64::try_from(id) else {
-            return Ok(None);
-        };
-        let found: Option<(String, Option<String>, Option<String>)> = self.row(
+        self.target_place(
             "SELECT project, target_device, target_group FROM commands WHERE id = ?1",
-            &[&id],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )?;
-        found
-            .map(|(project, device, group)| self.place_of_target(project, device, group))
-            .transpose()
+            id,
+        )
     }
 
     /// Moves the commands whose only target is this device to its project.
@@ -143,23 +133,25 @@ impl Tx {
         Ok(open.is_some())
     }
 
-    /// Forgets up to `limit` commands that have no runs any more, among those numbered after `after`. Returns the number of the last one
-    /// that was looked at, if there may be more.
-    pub(crate) fn prune_commands(&self, after: u64, limit: u32) -> Result<Option<u64>, StoreError> {
-        let seen: Vec<u64> = self.rows(
-            "SELECT id FROM commands WHERE id > ?1 ORDER BY id LIMIT ?2",
-            &[&after, &limit],
+    /// Numbers of commands that have no runs any more, at most `limit`.
+    pub(crate) fn commands_without_runs(&self, limit: u32) -> Result<Vec<u64>, StoreError> {
+        self.rows(
+            "SELECT id FROM commands WHERE id > 0 AND NOT EXISTS (SELECT 1 FROM command_runs WHERE command = \
+             commands.id) ORDER BY id LIMIT ?1",
+            &[&limit],
             |row| row.get(0),
-        )?;
-        let Some(last) = seen.last().copied() else {
-            return Ok(None);
-        };
+        )
+    }
+
+    /// Deletes those of these commands that have no runs.
+    pub(crate) fn delete_commands_without_runs(&self, ids: &[u64]) -> Result<(), StoreError> {
+        let ids = serde_json::to_string(ids)?;
         self.execute(
-            "DELETE FROM commands WHERE id > ?1 AND id <= ?2 AND NOT EXISTS (SELECT 1 FROM command_runs \
-             WHERE command = commands.id)",
-            &[&after, &last],
+            "DELETE FROM commands WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(?1, '$')) AND NOT \
+             EXISTS (SELECT 1 FROM command_runs WHERE command = commands.id)",
+            &[&ids],
         )?;
-        Ok(Some(last))
+        Ok(())
     }
 
     /// Counts the runs on the devices of a scope.

@@ -1,27 +1,44 @@
 //! Whether arguments and results have the shapes of their command.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{collections::BTreeMap, sync::LazyLock};
 
+use homeport_api::CommandKind;
 use homeport_protocol::{builtin, limits};
 use jsonschema::Validator;
 use serde_json::Value;
 
-/// The schemas of one command.
+/// A command, and what checks it.
 struct Shapes {
+    kind: CommandKind,
     arguments: Option<Validator>,
     result: Option<Validator>,
 }
 
-static SHAPES: LazyLock<HashMap<&str, Shapes>> = LazyLock::new(|| {
+/// Made once: the schemas are those of the protocol's types.
+static SHAPES: LazyLock<BTreeMap<&str, Shapes>> = LazyLock::new(|| {
     let shapes = builtin::ALL.iter().map(|builtin| {
+        let kind = CommandKind {
+            name: builtin.name.to_owned(),
+            about: builtin.about.to_owned(),
+            timeout_s: builtin.timeout_s,
+            arguments: (builtin.arguments)().to_value(),
+            result: (builtin.result)().to_value(),
+            policy: None,
+        };
         let shapes = Shapes {
-            arguments: jsonschema::validator_for((builtin.arguments)().as_value()).ok(),
-            result: jsonschema::validator_for((builtin.result)().as_value()).ok(),
+            arguments: jsonschema::validator_for(&kind.arguments).ok(),
+            result: jsonschema::validator_for(&kind.result).ok(),
+            kind,
         };
         (builtin.name, shapes)
     });
     shapes.collect()
 });
+
+/// The commands that there are, by name.
+pub(super) fn kinds() -> Vec<CommandKind> {
+    SHAPES.values().map(|shapes| shapes.kind.clone()).collect()
+}
 
 /// The error says where the arguments are wrong.
 pub(super) fn check_arguments(name: &str, arguments: &Value) -> Result<(), String> {

@@ -39,10 +39,7 @@ impl Tx {
         project: &str,
         devices: &[String],
     ) -> Result<u64, StoreError> {
-        let (target_device, target_group) = match target {
-            Target::Device(id) => (Some(id), None),
-            Target::Group(name) => (None, Some(name)),
-        };
+        let (target_device, target_group) = (target.device(), target.group());
         let target = serde_json::to_string(target)?;
         let id: u64 = self.value(
             "INSERT INTO deployments (bundle, size, version, compatible, manifest_hash, target, created_ms, \

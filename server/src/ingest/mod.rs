@@ -261,17 +261,10 @@ fn take(
                 "the device did not run a command"
             );
         }
-        Report::CallBegun(begun) if new => {
-            let report = commands::Report::Begun(begun);
-            outcome.commands = commands::take(tx, effects, device, &report, room)?;
-        }
-        Report::CallOutput(output) if new => {
-            let report = commands::Report::Output(output);
-            outcome.commands = commands::take(tx, effects, device, &report, room)?;
-        }
+        Report::CallBegun(begun) if new => commands::begun(tx, effects, device, &begun)?,
+        Report::CallOutput(output) if new => commands::wrote(tx, effects, device, &output, room)?,
         Report::CallEnded(ended) if new => {
-            let report = commands::Report::Ended(ended);
-            outcome.commands = commands::take(tx, effects, device, &report, room)?;
+            outcome.commands = commands::ended(tx, effects, device, &ended)?;
         }
         Report::Deployment(_)
         | Report::LocalInstall(_)

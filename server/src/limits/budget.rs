@@ -40,7 +40,27 @@ impl<K: Hash + Eq + Clone> Budget<K> {
     ///
     /// The time until the bucket holds enough. Nothing is taken then.
     pub(crate) fn take(&self, key: &K, amount: usize) -> Result<(), Duration> {
-        let (now, amount) = (Instant::now(), number(amount));
+        let amount = number(amount);
+        self.with_bucket(key, |left| {
+            // An amount larger than the bucket passes when the bucket is full: it would never pass otherwise.
+            let missing = amount.min(self.size) - *left;
+            if missing > 0.0 {
+                let wait = Duration::try_from_secs_f64(missing * self.period / self.size);
+                return Err(wait.unwrap_or(Duration::MAX));
+            }
+            *left -= amount;
+            Ok(())
+        })
+    }
+
+    /// Takes `amount` in any case. What the bucket does not hold is missing later.
+    pub(crate) fn charge(&self, key: &K, amount: usize) {
+        self.with_bucket(key, |left| *left -= number(amount));
+    }
+
+    /// Lets `use_it` change what the bucket of `key` holds now.
+    fn with_bucket<T>(&self, key: &K, use_it: impl FnOnce(&mut f64) -> T) -> T {
+        let now = Instant::now();
         let mut buckets = self.buckets.lock();
         if buckets.len() >= REMEMBERED && !buckets.contains_key(key) {
             buckets.retain(|_, bucket| self.filled(*bucket, now) < self.size);
@@ -53,14 +73,7 @@ impl<K: Hash + Eq + Clone> Budget<K> {
             left: self.filled(*bucket, now),
             at: now,
         };
-        // An amount larger than the bucket passes when the bucket is full: it would never pass otherwise.
-        let missing = amount.min(self.size) - bucket.left;
-        if missing > 0.0 {
-            let wait = Duration::try_from_secs_f64(missing * self.period / self.size);
-            return Err(wait.unwrap_or(Duration::MAX));
-        }
-        bucket.left -= amount;
-        Ok(())
+        use_it(&mut bucket.left)
     }
 
     /// Takes `amount` as soon as the bucket holds it. A future that is dropped earlier takes nothing.
@@ -116,6 +129,15 @@ mod tests {
         );
         tokio::time::advance(Duration::from_secs(6 * 60 * 60)).await;
         assert!(budget.take(&one, 1).is_err(), "which is paid off first");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_charged_is_missing_later() {
+        let budget = Budget::new(10, Duration::from_secs(10));
+        budget.charge(&1, 25);
+        assert_eq!(budget.take(&1, 1), Err(Duration::from_secs(16)));
+        tokio::time::advance(Duration::from_secs(16)).await;
+        assert!(budget.take(&1, 1).is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -421,15 +421,22 @@ pub(super) mod tests {
             query
         };
         let source = source.split("#[cfg(test)]").next().unwrap_or_default();
-        let written: Vec<_> = [".execute(", ".rows(", ".row(", ".one(", ".value("]
-            .iter()
-            .flat_map(|call| source.split(call).skip(1))
-            .filter_map(|arguments| {
-                let arguments = arguments.trim_start();
-                let text = arguments.strip_prefix("&format!(").unwrap_or(arguments);
-                literal(text.trim_start().strip_prefix('"')?)
-            })
-            .collect();
+        let written: Vec<_> = [
+            ".execute(",
+            ".rows(",
+            ".row(",
+            ".one(",
+            ".value(",
+            ".target_place(",
+        ]
+        .iter()
+        .flat_map(|call| source.split(call).skip(1))
+        .filter_map(|arguments| {
+            let arguments = arguments.trim_start();
+            let text = arguments.strip_prefix("&format!(").unwrap_or(arguments);
+            literal(text.trim_start().strip_prefix('"')?)
+        })
+        .collect();
         written
             .iter()
             .flat_map(|query| [of_scope(query, "{}"), of_scope(query, access::EVERYTHING)])

@@ -303,6 +303,7 @@ async fn one_that_waits_is_cancelled_at_once_and_one_that_runs_by_its_device() {
     assert_eq!(told[0].command, Message::Stop(Stop { call: id.clone() }));
     assert_eq!(told.len(), 1, "it is not sent again");
     assert!(world.again(&run).await.cancelling);
+    assert_eq!(world.audited("command.cancel").await.len(), 2);
     // It may have ended by itself before.
     let last = ended(&id, Outcome::Succeeded, Some(PS));
     world.answers(&mut device, last).await;
@@ -440,6 +441,20 @@ async fn what_was_begun_anew_begins_with_no_output() {
     let run = world.again(&run).await;
     assert_eq!((run.output_start, run.output_end), (0, 5));
     assert_eq!(world.rows("command_output"), 1);
+}
+
+#[tokio::test]
+async fn output_without_bytes_is_nothing() {
+    let world = World::new().await;
+    let mut device = world.pair().await;
+    let run = world.ps(&device).await;
+    world.told(&mut device).await;
+    let id = call_of(&run);
+    world.answers(&mut device, begun(&id, 1)).await;
+    for part in [&b""[..], b"", b"a", b"", b"b"] {
+        world.answers(&mut device, output(&id, 1, part)).await;
+    }
+    assert_eq!(world.again(&run).await.output_end, 2);
 }
 
 #[tokio::test]
