@@ -1,6 +1,6 @@
 // Roles, where they hold, and projects, in words and as values of forms. What somebody may do, the server decides: see `may` in state.ts.
 
-import type { Grant, Role } from "./api/types";
+import type { Device, Grant, Role } from "./api/types";
 
 /** The least first: each can do all that those before it can. */
 export const ROLES: { role: Role; allows: string }[] = [
@@ -35,6 +35,15 @@ export function parsePlace(value: string): Place {
 /** Whether one of the roles holds everywhere. */
 export function holdsEverywhere(grants: Grant[]): boolean {
   return grants.some(({ project, group }) => !project && !group);
+}
+
+/** Whether one of the roles holds for a device, and is this one or one that can do more. */
+export function holdsFor(device: Pick<Device, "project" | "groups">, least: Role, grants: Grant[]): boolean {
+  const rank = (wanted: Role) => ROLES.findIndex(({ role }) => role === wanted);
+  return grants.some(
+    ({ role, project, group }) =>
+      rank(role) >= rank(least) && (group ? device.groups.includes(group) : isWithin(device.project, project)),
+  );
 }
 
 /** Whether a project is `above` or below it. Without a project `above`, everything is. */

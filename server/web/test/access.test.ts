@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { groupName, holdsEverywhere, isWithin, type Place, parsePlace, placeText, placeValue } from "../src/access";
+import {
+  groupName,
+  holdsEverywhere,
+  holdsFor,
+  isWithin,
+  type Place,
+  parsePlace,
+  placeText,
+  placeValue,
+} from "../src/access";
+import type { Role } from "../src/api/types";
 
 const PLACES: [place: Place, value: string, text: string][] = [
   [{}, "", "everything"],
@@ -43,4 +53,16 @@ test("a group that is named without a path is of the same project", () => {
   assert.equal(groupName("borealis/pilot", "acme"), "borealis/pilot");
   assert.equal(groupName("pilot", null), "pilot");
   assert.equal(groupName("pilot", ""), "pilot");
+});
+
+test("a role on another project, on another group, or one that can do less does not hold for a device", () => {
+  const device = { project: "acme/plant", groups: ["acme/pilot"] };
+  const grant = (role: Role, place: Place) => [{ id: 1, role, ...place }];
+  assert.ok(holdsFor(device, "operator", grant("operator", { project: "acme" })));
+  assert.ok(holdsFor(device, "operator", grant("administrator", {})));
+  assert.ok(holdsFor(device, "operator", grant("maintainer", { group: "acme/pilot" })));
+  assert.ok(!holdsFor(device, "operator", grant("viewer", { project: "acme" })));
+  assert.ok(!holdsFor(device, "operator", grant("operator", { project: "acme/other" })));
+  assert.ok(!holdsFor(device, "operator", grant("administrator", { group: "acme/other" })));
+  assert.ok(!holdsFor(device, "operator", []));
 });

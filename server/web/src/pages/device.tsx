@@ -2,11 +2,23 @@
 
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
+import { holdsFor } from "../access";
 import { api } from "../api/client";
 import type { Device, DeviceSlot, DeviceUpdate } from "../api/types";
 import { date, duration } from "../format";
 import { go, links } from "../route";
-import { fleet, forgetDevice, keep, may, now, projects, refetchGroups, refetchProjects, resyncs } from "../state";
+import {
+  fleet,
+  forgetDevice,
+  keep,
+  may,
+  now,
+  ownGrants,
+  projects,
+  refetchGroups,
+  refetchProjects,
+  resyncs,
+} from "../state";
 import { named } from "../text";
 import { Button, CopyButton, ErrorNote, say, useTask } from "../ui/action";
 import { Ago, Badge, Empty, Facts, Head, Time, Unfold } from "../ui/bits";
@@ -88,7 +100,7 @@ function Shown({ device }: { device: Device }) {
         <div class="column wide">
           <Slots device={device} />
           {may("telemetry.read") && <Telemetry device={device.id} />}
-          {may("command.read") && <Console device={device} />}
+          {may("command.read") && holdsFor(device, "operator", ownGrants()) && <Console device={device} />}
           <Updates device={device} />
         </div>
         <div class="column">
