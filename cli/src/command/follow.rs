@@ -109,6 +109,8 @@ impl Receiver {
                 if run.output_end < self.next {
                     self.begin_anew()?;
                 }
+                // What was forgotten does not come any more, so nobody waits for it.
+                self.skip_to(run.output_start)?;
                 let complete = run.state.is_final() && run.output_end <= self.next;
                 let run = self.run.insert(*run);
                 return Ok(complete.then(|| run.clone()));
@@ -122,17 +124,24 @@ impl Receiver {
                 let Some(new) = bytes.get(known..).filter(|new| !new.is_empty()) else {
                     return Ok(None);
                 };
-                if at > self.next {
-                    self.end_line()?;
-                    let missing = human::size(at - self.next);
-                    self.output
-                        .note(format_args!("{missing} of the output are no longer there."));
-                }
+                self.skip_to(at)?;
                 self.next = at + bytes.len() as u64;
                 self.write(stream, new)?;
             }
         }
         Ok(None)
+    }
+
+    /// The server no longer has what comes before `at`.
+    fn skip_to(&mut self, at: u64) -> Result<()> {
+        if at > self.next {
+            self.end_line()?;
+            let missing = human::size(at - self.next);
+            self.output
+                .note(format_args!("{missing} of the output are no longer there."));
+            self.next = at;
+        }
+        Ok(())
     }
 
     /// A device that was restarted runs a command that only looks once more.
@@ -185,6 +194,18 @@ mod tests {
             stream: Stream::Stdout,
             bytes: bytes.to_vec(),
         }
+    }
+
+    #[test]
+    fn nobody_waits_for_output_that_was_forgotten() {
+        let mut receiver = Receiver::new(Output {
+            json: true,
+            bars: false,
+        });
+        let mut ended = run("gate", RunState::Succeeded);
+        (ended.output_start, ended.output_end) = (6, 6);
+        assert!(receiver.take(part(0, b"ab")).unwrap().is_none());
+        assert!(receiver.take(Part::Run(Box::new(ended))).unwrap().is_some());
     }
 
     #[test]

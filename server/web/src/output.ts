@@ -57,6 +57,8 @@ export class Output {
   take(part: Part): boolean {
     if (part.type === "run") {
       this.run = part.run;
+      // What was forgotten does not come any more, so nobody waits for it.
+      this.#skipTo(part.run.output_start);
       if (part.run.output_end >= this.next) return true;
       this.#reset();
       return false;
@@ -66,7 +68,7 @@ export class Output {
     const bytes = Uint8Array.from(atob(part.data), (c) => c.charCodeAt(0));
     const known = Math.max(0, this.next - part.at);
     if (known >= bytes.length) return true;
-    this.missing += Math.max(0, part.at - this.next);
+    this.#skipTo(part.at);
     this.next = part.at + bytes.length;
     this.#write(part.stream === "stderr" ? "stderr" : "stdout", bytes.subarray(known));
     return true;
@@ -96,6 +98,12 @@ export class Output {
       this.lines.splice(0, over);
       this.hidden += over;
     }
+  }
+
+  /** The server no longer has what comes before `at`. */
+  #skipTo(at: number): void {
+    this.missing += Math.max(0, at - this.next);
+    this.next = Math.max(this.next, at);
   }
 
   #reset(): void {

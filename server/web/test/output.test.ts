@@ -10,7 +10,8 @@ const output = (at: number, text: string | Uint8Array, stream = "stdout"): Part 
   stream,
   data: base64(text),
 });
-const run = (state: string, output_end: number) => ({ type: "run", run: { state, output_end } as CommandRun }) as const;
+const run = (state: string, output_end: number, output_start = 0) =>
+  ({ type: "run", run: { state, output_start, output_end } as CommandRun }) as const;
 const json = (...parts: Part[]) => parts.map((part) => `${JSON.stringify(part)}\n`).join("");
 const stream = (text: string) =>
   new ReadableStream<Uint8Array>({
@@ -45,6 +46,13 @@ test("control characters are marks", () => {
   const of = new Output();
   of.take(output(0, "\u{1b}[2Ja\tb\r\n\u{202e}c"));
   assert.deepEqual(texts(of), ["\u{fffd}[2Ja\tb", "\u{fffd}c"]);
+});
+
+test("nobody waits for output that was forgotten", () => {
+  const of = new Output();
+  of.take(output(0, "ab"));
+  of.take(run("succeeded", 6, 6));
+  assert.deepEqual([of.complete, of.missing], [true, 4]);
 });
 
 test("what comes twice counts once, what is missing is counted, and a new beginning begins anew", () => {
